@@ -1,0 +1,36 @@
+"""maskdsl: attention masks and scores as formulas, compiled to FlexAttention kernels.
+
+`get`, `load` and `compile` give a program; `bind` gives it its tables; `attention`, `mask_mod`, `score_mod` and
+`block_mask` run it; `maskdsl.block_mask` takes masks that are Python functions. `list` and `register` are the library.
+Mistakes are a `MaskError`.
+"""
+
+import builtins
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from maskdsl.api import block_mask, compile, get, list, load, register
+    from maskdsl.binding.bound import Bound
+    from maskdsl.binding.program import Program
+    from maskdsl.source.diagnostic import MaskError
+
+__all__ = ["Bound", "MaskError", "Program", "block_mask", "compile", "get", "list", "load", "register"]
+
+_HOMES = {
+    "MaskError": "maskdsl.source.diagnostic", "Bound": "maskdsl.binding.bound", "Program": "maskdsl.binding.program",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, imported at its first use: `import maskdsl` alone costs next to nothing."""
+    if name not in __all__:
+        raise AttributeError(f"module 'maskdsl' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_HOMES.get(name, "maskdsl.api")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> builtins.list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,1 @@
+"""Floor 6: what runs a variant: the NumPy reference, emitted mods, FlexAttention."""

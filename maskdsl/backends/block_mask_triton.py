@@ -1,0 +1,153 @@
+"""Block lists on the GPU: a Triton kernel written from the verdict of a mask, one program per row of tiles.
+
+One launch fills the partial and the full lists of one direction: each program walks its row in vectors of tiles,
+decides them by the verdict's formulas and writes the indices at a running count. Nothing is read back by the host.
+The kernel is compiled once per verdict: lengths, tables and their strides are run-time arguments.
+
+Not here: the tables that the verdict reads (`tile_tables`), torch's BlockMask (`flex_blocks`).
+"""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from torch import Tensor
+
+from maskdsl.backends.block_lists import Lists
+from maskdsl.backends.statements import Dialect, Statements
+from maskdsl.ir.emission import support_for
+from maskdsl.ir.ops_triton import TRITON_SUPPORT, triton_literal
+from maskdsl.ir.types import Scalar, Table
+from maskdsl.tiles.verdict import Verdict
+
+VECTOR = 256
+"""Tiles decided at once by a program, the best of 256 to 2048 on an H100; shorter rows take the next power of two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A compiled builder of one direction; `transposed` lists, for every tile of keys, the tiles of queries."""
+
+    source: str
+    tables: tuple[Table, ...]
+    sizes: tuple[str, ...]
+    transposed: bool
+    launch: Any
+
+    def fill(
+        self, lists: Lists, q_len: int, kv_len: int, tables: Mapping[Table, Tensor], sizes: Mapping[str, int]
+    ) -> None:
+        """Fills the lists on their device; `tables` holds the bound tables and the verdict's own."""
+        batch, heads, rows, columns = lists.partial.shape
+        vector = min(VECTOR, max(16, 1 << (columns - 1).bit_length()))
+        bound = [tables[t] for t in self.tables]
+        strides = [s for t in bound for s in t.stride()]
+        self.launch[(rows * batch * heads,)](
+            *lists, *bound, q_len, kv_len, rows, columns, heads, *strides, *(sizes[s] for s in self.sizes),
+            VECTOR=vector, num_warps=2 if 128 < columns <= 1024 else 1,
+        )  # fmt: skip
+
+
+def kernel_for(verdict: Verdict, transposed: bool) -> Kernel:
+    """The kernel of a verdict; equal texts share one compiled kernel in a process."""
+    written = Statements(TRITON)
+    possible, certain = written.text_of(verdict.possible), written.text_of(verdict.certain)
+    source = _module(possible, certain, written, verdict, transposed)
+    return Kernel(source, tuple(written.tables), tuple(written.sizes), transposed, _load(source))
+
+
+@cache
+def _load(source: str) -> Any:
+    """The kernel function of a module text; Triton reads the text again through `linecache`."""
+    name = f"<maskdsl block lists {len(linecache.cache)}>"
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    namespace: dict[str, Any] = {"__name__": "maskdsl_block_lists"}
+    exec(compile(source, name, "exec"), namespace)
+    return namespace["build_lists"]
+
+
+def _load_text(number: int, indices: list[str], scalar: Scalar) -> str:
+    terms = [f"widen({text}) * stride_{number}_{axis}" for axis, text in enumerate(indices)]
+    kept = {Scalar.BOOL: " != 0", Scalar.INT: ".to(tl.int32)", Scalar.FLOAT: ".to(tl.float32)"}[scalar]
+    return f"tl.load({' + '.join([f'table_{number}', *terms])}){kept}"
+
+
+TRITON = Dialect(triton_literal, lambda function: function.triton, _load_text)
+
+
+def _module(possible: str, certain: str, written: Statements, verdict: Verdict, transposed: bool) -> str:
+    """The text of the kernel's module."""
+    blocks, lengths = {"q": verdict.q_block, "k": verdict.k_block}, {"q": "q_len", "k": "kv_len"}
+    row, column = ("k", "q") if transposed else ("q", "k")
+    tables = [f"table_{n}" for n in range(len(written.tables))]
+    strides = [f"stride_{n}_{axis}" for n, t in enumerate(written.tables) for axis in range(max(1, len(t.axes)))]
+    sizes = [f"size_{n}" for n in range(len(written.sizes))]
+    numbers = ["q_len", "kv_len", "rows", "columns", "heads", *strides, *sizes]
+    body = "\n".join(f"        {line}" for line in written.lines)
+    return _MODULE.format(
+        support=support_for(body, TRITON_SUPPORT),
+        numbers=numbers,
+        pointers=["partial_counts", "partial", "full_counts", "full", *tables],
+        arguments=", ".join([*tables, *numbers]),
+        row=row,
+        column=column,
+        row_block=blocks[row],
+        column_block=blocks[column],
+        row_length=lengths[row],
+        column_length=lengths[column],
+        body=body or "        pass",
+        possible=possible,
+        certain=certain,
+    )
+
+
+_MODULE = '''\
+import triton
+import triton.language as tl
+from triton.language.extra import libdevice
+
+
+@triton.jit
+def widen(x):
+    return tl.cast(x, tl.int64)
+
+
+{support}
+
+
+@triton.jit(do_not_specialize={numbers}, do_not_specialize_on_alignment={pointers})
+def build_lists(partial_counts, partial, full_counts, full, {arguments}, VECTOR: tl.constexpr):
+    {row}_tile = tl.program_id(0) % rows
+    b = tl.program_id(0) // rows // heads
+    h = tl.program_id(0) // rows % heads
+    {row}_low = {row}_tile * {row_block}
+    {row}_high = tl.minimum({row}_low + {row_block}, {row_length}) - 1
+    row_inside = {row}_low + {row_block} <= {row_length}
+    line = tl.program_id(0).to(tl.int64)
+    some = 0
+    every = 0
+    for begin in range(0, columns, VECTOR):
+        at = begin + tl.arange(0, VECTOR)
+        here = at < columns
+        {column}_tile = tl.minimum(at, columns - 1)
+        {column}_low = {column}_tile * {column_block}
+        {column}_high = tl.minimum({column}_low + {column_block}, {column_length}) - 1
+        inside = here & row_inside & ({column}_low + {column_block} <= {column_length})
+{body}
+        possible = here & {possible}
+        whole = possible & inside & {certain}
+        part = possible & (whole == 0)
+        packed = part.to(tl.int32) + (whole.to(tl.int32) << 16)
+        places = tl.cumsum(packed, 0) - packed
+        tl.store(partial + line * columns + some + (places & 65535), at, mask=part)
+        tl.store(full + line * columns + every + (places >> 16), at, mask=whole)
+        total = tl.sum(packed, 0)
+        some += total & 65535
+        every += total >> 16
+    tl.store(partial_counts + line, some)
+    tl.store(full_counts + line, every)
+'''

@@ -1,0 +1,94 @@
+"""Keeps one compiled `flex_attention` wrapper for every emitted text and kind of call.
+
+Dynamo caches by code object and gives up after a few recompilations of one. Each wrapper here is therefore a code
+object of its own: what would force a recompilation is part of its key, so that only lengths and table sizes are left
+to Dynamo.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.attention.flex_attention import AuxRequest, BlockMask, flex_attention
+
+from maskdsl.backends.flex_blocks import MaskMod
+
+ScoreMod = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+class Signature(NamedTuple):
+    """What a wrapper is compiled for.
+
+    `text` is the emitted source. `finish` is what follows the softmax: "" nothing, "sink" one more logit in the
+    denominator, "sum" no division. `static` holds whatever else forces a compilation: every size where `dynamic` is
+    false, else only those that Dynamo cannot leave open.
+    """
+
+    text: str
+    scale: float
+    finish: str
+    options: tuple[tuple[str, int | bool | str], ...]
+    dynamic: bool
+    static: tuple[Any, ...]
+
+
+def call(
+    signature: Signature,
+    qkv: tuple[Tensor, Tensor, Tensor],
+    mask: BlockMask,
+    mods: tuple[MaskMod, ScoreMod | None],
+    sink: Tensor | None,
+) -> Tensor:
+    """The attention of one call, [B, Hq, Q, Dv] in q's dtype; compiles when the signature is new.
+
+    `sink` is float32 [B or 1, Hq], read when `finish` is "sink".
+    """
+    settings = (signature.scale, signature.finish, dict(signature.options), mask.BLOCK_SIZE)
+    out: Tensor = _compiled(signature)(*qkv, _lists(mask), *mods, sink, *settings)
+    return out
+
+
+@functools.cache
+def _compiled(signature: Signature) -> Callable[..., Tensor]:
+    digest = hashlib.sha256(repr(signature).encode()).hexdigest()[:16]
+    # Dynamo remembers which sizes varied by file, line and name, so those must differ as well.
+    code = _attend.__code__.replace(co_name=f"attention_{digest}", co_filename=f"<maskdsl {digest}>")
+    wrapper = FunctionType(code, _attend.__globals__, code.co_name)
+    return torch.compile(wrapper, fullgraph=True, dynamic=None if signature.dynamic else False)  # type: ignore[no-any-return]
+
+
+def _lists(mask: BlockMask) -> tuple[Tensor | None, ...]:
+    forward = (mask.kv_num_blocks, mask.kv_indices, mask.full_kv_num_blocks, mask.full_kv_indices)
+    return (*forward, mask.q_num_blocks, mask.q_indices, mask.full_q_num_blocks, mask.full_q_indices)
+
+
+def _attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    lists: tuple[Tensor | None, ...],
+    mask_mod: MaskMod,
+    score_mod: ScoreMod | None,
+    sink: Tensor | None,
+    scale: float,
+    finish: str,
+    options: dict[str, int | bool | str],
+    block: tuple[int, int],
+) -> Tensor:
+    # Built in here, the mask takes its lengths from q and k, so Dynamo need not guard them as numbers.
+    mask = BlockMask((q.size(-2), k.size(-2)), *lists, BLOCK_SIZE=block, mask_mod=mask_mod)
+    grouped = q.size(1) != k.size(1)
+    if not finish:
+        return flex_attention(q, k, v, score_mod, mask, scale=scale, enable_gqa=grouped, kernel_options=options)
+    wish = AuxRequest(lse=True)
+    out, aux = flex_attention(
+        q, k, v, score_mod, mask, scale=scale, enable_gqa=grouped, kernel_options=options, return_aux=wish
+    )
+    factor = torch.exp(aux.lse) if sink is None else torch.sigmoid(aux.lse - sink[:, :, None])
+    return (out * factor[..., None]).to(out.dtype)

@@ -1,0 +1,129 @@
+"""The BlockMask of a program from its formula: the verdict, its builders, and torch's object around their lists.
+
+Not here: torch's own way, which evaluates every pair (`flex_blocks`, for masks that are opaque Python functions).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask
+
+from maskdsl.backends.block_lists import Lists, empty_lists, write_lists
+from maskdsl.backends.block_mask_torch import tile_verdicts, verdict_function
+from maskdsl.backends.tile_tables import Call
+from maskdsl.backends.torch_statements import TorchFunction
+from maskdsl.ir.nodes import Node
+from maskdsl.ir.types import Scalar, Table
+from maskdsl.tiles.limits import SMALL, Limits, Ranges, known_limits
+from maskdsl.tiles.verdict import Verdict, verdict_of
+
+MaskMod = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
+PAIRS_AT_ONCE = 1 << 24
+"""Pairs of undecided tiles that `exact` evaluates in one go."""
+
+
+@dataclass(slots=True)
+class TilePlan:
+    """How to classify the tiles of one mask for one pair of block sizes; kernels are made at first use."""
+
+    verdict: Verdict
+    function: TorchFunction
+    kernels: dict[bool, Any] = field(default_factory=dict)
+
+
+def tile_plan(mask: Node, q_block: int, k_block: int, limits: Limits | None = None) -> TilePlan:
+    """The plan of a mask that went through all passes."""
+    verdict = verdict_of(mask, q_block, k_block, limits or Limits())
+    return TilePlan(verdict, verdict_function(verdict))
+
+
+def limits_of(tables: Mapping[Table, Tensor], ranges: Ranges | None = None) -> Limits:
+    """The static limits of bound int tables: those that facts give, and the usual ones unless a value lies beyond."""
+    return known_limits(ranges or {}, [t for t, x in tables.items() if t.type is Scalar.INT and _is_beyond(x)])
+
+
+def _is_beyond(tensor: Tensor) -> bool:
+    wide = tensor.dtype in (torch.int32, torch.int64) and tensor.numel() > 0
+    return wide and not (SMALL[0] <= int(tensor.min()) and int(tensor.max()) <= SMALL[1])
+
+
+def plan_block_mask(
+    plan: TilePlan, call: Call, tables: Mapping[Table, Tensor], mask_mod: MaskMod, *,
+    exact: bool = False, transposed: bool = True,
+) -> BlockMask:  # fmt: skip
+    """torch's BlockMask: partial and full lists, and with `transposed` those that the backward pass reads.
+
+    `tables` holds the bound tables and the verdict's own (`tile_tables`). The lists have `call.batch` rows and
+    `call.heads` heads: 1 where the mask is the same for all.
+    `exact` evaluates the pairs of the undecided tiles and drops or promotes those that are in truth empty or full.
+    On CUDA the lists of one direction are one launch and nothing is read back, unless `exact`.
+    """
+    rows, columns = -(-call.q_len // plan.verdict.q_block), -(-call.kv_len // plan.verdict.k_block)
+    forward = empty_lists(call.batch, call.heads, rows, columns, call.device)
+    backward = empty_lists(call.batch, call.heads, columns, rows, call.device) if transposed else None
+    _fill(plan, call, tables, mask_mod, exact, forward, backward)
+    block = (plan.verdict.q_block, plan.verdict.k_block)
+    lengths = (call.q_len, call.kv_len)
+    return BlockMask(lengths, *forward, *(backward or (None,) * 4), BLOCK_SIZE=block, mask_mod=mask_mod)
+
+
+def refill_block_mask(
+    plan: TilePlan, call: Call, tables: Mapping[Table, Tensor], mask: BlockMask, *, exact: bool = False
+) -> None:
+    """Fills the lists of a mask that `plan_block_mask` made for this plan and call anew, in place.
+
+    On CUDA, unless `exact`, the host reads nothing back, so a CUDA graph may capture it.
+    """
+    forward = Lists(mask.kv_num_blocks, mask.kv_indices, mask.full_kv_num_blocks, mask.full_kv_indices)
+    backward = None
+    if mask.q_indices is not None:
+        backward = Lists(mask.q_num_blocks, mask.q_indices, mask.full_q_num_blocks, mask.full_q_indices)
+    _fill(plan, call, tables, mask.mask_mod, exact, forward, backward)
+
+
+def _fill(
+    plan: TilePlan, call: Call, tables: Mapping[Table, Tensor], mask_mod: MaskMod, exact: bool,
+    forward: Lists, backward: Lists | None,
+) -> None:  # fmt: skip
+    if call.device.type == "cuda" and not exact:
+        for transposed, lists in ((False, forward), (True, backward)):
+            if lists is not None:
+                _kernel(plan, transposed).fill(lists, call.q_len, call.kv_len, tables, call.sizes)
+        return
+    partial, full = tile_verdicts(plan.function, plan.verdict, call, tables)
+    if exact:
+        partial, full = refined(partial, full, plan.verdict, call, mask_mod)
+    write_lists(partial, full, forward)
+    if backward is not None:
+        write_lists(partial.mT, full.mT, backward)
+
+
+def _kernel(plan: TilePlan, transposed: bool) -> Any:
+    """The plan's kernel for one direction, compiled at first use."""
+    if transposed not in plan.kernels:
+        from maskdsl.backends.block_mask_triton import kernel_for
+
+        plan.kernels[transposed] = kernel_for(plan.verdict, transposed)
+    return plan.kernels[transposed]
+
+
+def refined(partial: Tensor, full: Tensor, verdict: Verdict, call: Call, mask_mod: MaskMod) -> tuple[Tensor, Tensor]:
+    """The partial and full tiles after the pairs of every partial tile were evaluated."""
+    some, every = partial.clone(), full.clone()
+    undecided = partial.nonzero()
+    at_once = max(1, PAIRS_AT_ONCE // (verdict.q_block * verdict.k_block))
+    for part in undecided.split(at_once):
+        b, h, row, column = (part[:, i, None, None].to(torch.int32) for i in range(4))
+        q = row * verdict.q_block + call.count(verdict.q_block, 1, -1, 1)
+        k = column * verdict.k_block + call.count(verdict.k_block, 1, 1, -1)
+        inside = (q < call.q_len) & (k < call.kv_len)
+        seen = mask_mod(b, h, q.clamp(max=call.q_len - 1), k.clamp(max=call.kv_len - 1)) & inside
+        place = tuple(part.unbind(1))
+        some[place], every[place] = seen.flatten(1).any(1), seen.flatten(1).all(1)
+    return some & ~every, every

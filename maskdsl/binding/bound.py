@@ -1,0 +1,267 @@
+"""A definition with its tables bound: its mods, its BlockMask, its attention.
+
+Not here: checking tables (`tables`, `facts`), the definition without its tables (`program`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache, partial
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask
+
+from maskdsl.backends import flex
+from maskdsl.backends.flex_blocks import Shape
+from maskdsl.backends.flex_limits import require_device
+from maskdsl.backends.torch_statements import torch_function
+from maskdsl.binding.derived import derived_tables
+from maskdsl.binding.device import build_device
+from maskdsl.binding.facts import broken_facts, split_facts
+from maskdsl.binding.kept import Kept
+from maskdsl.binding.lowered import Lowered, Lowering
+from maskdsl.binding.shapes import Lengths, check_call, check_sizes
+from maskdsl.binding.tables import BoundTables
+from maskdsl.binding.tile_masks import Formula, TileMasks
+from maskdsl.ir.nodes import LENGTHS, Node
+from maskdsl.ir.types import Table
+from maskdsl.meaning.facts import all_facts
+from maskdsl.source.diagnostic import Diagnostic, MaskError
+
+BlockSize = int | tuple[int, int]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def outside_graphs(function: F) -> F:
+    """The function, which torch.compile does not trace into: what is compiled in it has graphs of its own."""
+    return cast("F", torch.compiler.disable(function))
+
+
+class Bound:
+    """A definition with its constants fixed and its tables bound.
+
+    Tables are captured, not copied (but for those that were not contiguous): what is written into one shows in the next
+    call, and what `requires` says of it is not checked again.
+    """
+
+    def __init__(self, lowering: Lowering, tables: BoundTables, sizes: Mapping[str, int]) -> None:
+        self._lowering = lowering
+        self._variant = lowering.variant
+        self._bound = tables
+        self._sizes = {**tables.sizes, **sizes}
+        self._carriers = {axis: t for t in tables.tensors for axis in t.axes if isinstance(axis, str)}
+        self._moved: dict[torch.device, dict[Table, Tensor]] = {}
+        self._masks = TileMasks()
+        self._calls: Kept[tuple[flex.Mods, Formula]] = Kept()
+        self._derived: Kept[dict[Table, Tensor]] = Kept()
+        ready, self._waiting = split_facts(all_facts(self._variant), self._sizes)
+        self._settled: set[frozenset[tuple[str, int]]] = set()
+        self._check_facts(ready, self._sizes)
+
+    def __repr__(self) -> str:
+        tables = ", ".join(f"{t.name}={tuple(x.shape)}" for t, x in self._bound.tensors.items())
+        return f"<{self._variant.kind} {self._variant.name} bound to ({tables})>"
+
+    @property
+    def tables(self) -> dict[str, Tensor]:
+        """The bound tensors by name."""
+        return {t.name: tensor for t, tensor in self._bound.tensors.items()}
+
+    @property
+    def source(self) -> str:
+        """The mods as Python text that needs torch alone. Raises MaskError E0609 where a size is missing."""
+        self._require(self._lowering.needed)
+        return self._lowering.at(self._sizes).emitted.source
+
+    @property
+    def mask_mod(self) -> Callable[..., Tensor] | None:
+        """`mask_mod(b, h, q_idx, kv_idx)` for FlexAttention, over the bound tables; None without a mask.
+
+        Raises MaskError E0609 when it depends on sizes or lengths that neither the tables nor `bind(sizes=…)` give.
+        """
+        made = self._mods_alone().make_mask_mod
+        return made() if made is not None else None
+
+    @property
+    def score_mod(self) -> Callable[..., Tensor] | None:
+        """`score_mod(score, b, h, q_idx, kv_idx)` for FlexAttention, over the bound tables; None without a score.
+
+        Raises MaskError E0609 as `mask_mod` does.
+        """
+        made = self._mods_alone().make_score_mod
+        return made() if made is not None else None
+
+    @outside_graphs
+    def block_mask(
+        self, B: int | None, H: int | None, q_len: int, kv_len: int, *,
+        device: torch.device | str | None = None, block_size: BlockSize = 128, kv_heads: int | None = None,
+        exact: bool = False, transposed: bool = True, fresh: bool = False, out: BlockMask | None = None,
+    ) -> BlockMask:
+        """torch's BlockMask for B batch rows and H query heads (None: 1) over `kv_heads` (None: H), lengths in tokens.
+
+        The tiles are decided from the formula's bounds: no pair is evaluated, unless `exact` asks for the pairs of the
+        tiles that the bounds leave open. `transposed` adds the lists of the backward pass. A mask is kept while nobody
+        writes into its tables; `fresh` makes its lists anew.
+        Its lists have one batch row or one head where the mask is the same for all. The device is that of the tables,
+        or the accelerator, if None. `out` is a mask that an earlier call of this very object gave for the same lengths
+        and blocks: its lists are filled anew, in place, from what the tables hold now; on CUDA nothing is read back, so
+        a CUDA graph may capture it. Int tables whose values lay within ±2**26 must keep to that then.
+        Raises MaskError E0607 where tables or `out` disagree, E0701 for a GPU that is not there.
+        """
+        if out is not None:
+            return self._refilled(out, (q_len, kv_len), _pair(block_size), exact)
+        where = build_device(device, self._bound.tensors.values())
+        require_device(where, self._variant.span)
+        mods, formula = self._mods(Lengths(B or 1, H or 1, kv_heads or H or 1, q_len, kv_len), where)
+        batch, heads = (B or 1 if "b" in mods.reads else 1), (H or 1 if "h" in mods.reads else 1)
+        shape = Shape(batch, heads, q_len, kv_len, *_pair(block_size))
+        with torch.inference_mode(False), torch.no_grad():
+            return self._masks.get(formula, _mask_mod(mods), shape, where, transposed, exact=exact, fresh=fresh)
+
+    def _refilled(self, out: BlockMask, lengths: tuple[int, int], block: tuple[int, int], exact: bool) -> BlockMask:
+        """The mask `out` after its lists were filled anew."""
+        if out not in self._masks.made or (out.seq_lengths, out.BLOCK_SIZE) != (lengths, block):
+            raise MaskError(_not_ours(self._variant.name, out, lengths, block, self._variant.span))
+        with torch.inference_mode(False), torch.no_grad():
+            self._masks.refill(out, exact=exact)
+        return out
+
+    @outside_graphs
+    def attention(self, q: Tensor, k: Tensor, v: Tensor, *, block_size: BlockSize = 128) -> Tensor:
+        """Attention by a compiled FlexAttention kernel: [B, Hq, Q, Dv] in q's dtype; rows that see nothing are 0.
+
+        q is [B, Hq, Q, D], k [B or 1, Hkv, K, D], v [B or 1, Hkv, K, Dv], float32, bfloat16 or float16, Hq a multiple
+        of Hkv. Gradients reach q, k, v and float tables on CUDA. Raises MaskError: E0607 and E0608 for shapes, E0604
+        for tables on another device, E0605 for a fact that only the call's sizes decide, E0702, E0703 and E0705 for
+        what the kernel cannot do. Inside a function under torch.compile this is a graph break; `mask_mod`, `score_mod`
+        and `block_mask` serve flex_attention there.
+        """
+        lengths = check_call(q, k, v, self._variant.span)
+        mods, formula = self._mods(lengths, q.device)
+        blocks = partial(self._masks.get, formula, _mask_mod(mods))
+        return flex.attention(mods, (q, k, v), blocks, block=_pair(block_size))
+
+    # ---------------------------------------------------------------- sizes, facts, devices
+
+    def _require(self, names: frozenset[str]) -> None:
+        missing = sorted(names - self._sizes.keys())
+        if missing:
+            raise MaskError(_sizes_unknown(self._variant.name, missing, self._variant.span))
+
+    def _check_facts(self, facts: tuple[Node, ...], sizes: Mapping[str, int]) -> None:
+        wrong = broken_facts(facts, self._bound.tensors, sizes)
+        if wrong:
+            raise MaskError(wrong)
+
+    def _settle_facts(self, sizes: Mapping[str, int]) -> None:
+        """Check the facts that needed the call's sizes, once for each set of sizes."""
+        key = frozenset(sizes.items())
+        if self._waiting and key not in self._settled:
+            self._check_facts(self._waiting, sizes)
+            self._settled.add(key)
+
+    def _tensors(self, device: torch.device) -> dict[Table, Tensor]:
+        """The tables on a device: those that were given as arrays or lists move there, tensors must be there."""
+        if device not in self._moved:
+            for table, tensor in self._bound.tensors.items():
+                if table not in self._bound.converted and tensor.device != device:
+                    raise MaskError(_elsewhere(table, tensor, device))
+            self._moved[device] = {t: x.to(device) for t, x in self._bound.tensors.items()}
+        return self._moved[device]
+
+    # ---------------------------------------------------------------- mods and masks
+
+    def _mods_alone(self) -> flex.Mods:
+        """The mods without a call: what is not in the tables comes from `bind(sizes=…)`."""
+        self._require(self._lowering.needed | self._lowering.lengths)
+        return self._made(self._sizes, build_device(None, self._bound.tensors.values()))[0]
+
+    def _mods(self, lengths: Lengths, device: torch.device) -> tuple[flex.Mods, Formula]:
+        """The mods of a call with these sizes, and the formula of its tiles."""
+        tensors = self._tensors(device)
+        mods, formula = self._calls.get((lengths, device), tensors.values(), partial(self._of_call, lengths, device))
+        if mods.sink is not None and any(t.requires_grad for t in tensors.values()):
+            # A backward pass frees what it went through: every call has a sink of its own.
+            sink = _sink(self._lowering.at(formula.sizes), formula.tables, formula.sizes, device)
+            return replace(mods, sink=sink), formula
+        return mods, formula
+
+    def _of_call(self, lengths: Lengths, device: torch.device) -> tuple[flex.Mods, Formula]:
+        sizes = check_sizes(lengths, self._sizes, self._carriers, self._variant.span)
+        sizes |= {"q_len": lengths.q_len, "kv_len": lengths.kv_len}
+        self._settle_facts(sizes)
+        return self._made(sizes, device)
+
+    def _made(self, sizes: Mapping[str, int], device: torch.device) -> tuple[flex.Mods, Formula]:
+        lowered = self._lowering.at(sizes)
+        tensors = self._tensors(device)
+        if lowered.variant.derived:
+            build = partial(derived_tables, lowered.variant.derived, tensors)
+            tensors = tensors | self._derived.get((lowered.emitted.source, device), tensors.values(), build)
+        lengths = {name: _one_element(sizes[name], device) for name in LENGTHS if name in sizes}
+        emitted = lowered.emitted
+        mods = flex.Mods(
+            self._variant.name, emitted.source, self._variant.span,
+            partial(emitted.make_mask_mod, tensors, lengths) if emitted.has_mask else None,
+            cast("Any", partial(emitted.make_score_mod, tensors, lengths)) if emitted.has_score else None,
+            tuple(tensors[t] for t in emitted.tables), emitted.mask_reads & {"b", "h"}, lowered.scale,
+            _sink(lowered, tensors, sizes, device), lowered.normalize,
+        )  # fmt: skip
+        mask = partial(self._lowering.tile_mask_at, sizes)
+        return mods, Formula(mask, emitted.source, tensors, sizes, self._lowering.ranges, lowered.variant.derived)
+
+
+def _mask_mod(mods: flex.Mods) -> Callable[..., Tensor] | None:
+    return mods.make_mask_mod() if mods.make_mask_mod is not None else None
+
+
+def _sink(
+    lowered: Lowered, tensors: Mapping[Table, Tensor], sizes: Mapping[str, int], device: torch.device
+) -> Tensor | None:
+    """The sink of every head, float32 [1, Hq]; gradients reach its table."""
+    if lowered.variant.sink is None or not lowered.normalize or "head" not in sizes:
+        return None
+    heads = torch.arange(sizes["head"], dtype=torch.int32, device=device)
+    (values,) = torch_function([lowered.variant.sink], ("h",))({"h": heads}, tensors, sizes)
+    return values.float().expand(sizes["head"])[None]
+
+
+@cache
+def _one_element(value: int, device: torch.device) -> Tensor:
+    """A length as the mods capture it, int32 [1]; never an inference tensor, which no backward pass could keep."""
+    with torch.inference_mode(False):
+        return torch.full((1,), value, dtype=torch.int32, device=device)
+
+
+def _pair(block_size: BlockSize) -> tuple[int, int]:
+    return (block_size, block_size) if isinstance(block_size, int) else (block_size[0], block_size[1])
+
+
+def _sizes_unknown(name: str, missing: list[str], span: Any) -> Diagnostic:
+    sizes = ", ".join(f'"{axis}": …' for axis in missing)
+    listed = " and ".join(f"`{axis}`" for axis in missing)
+    return Diagnostic(
+        "E0609", f"`{name}` depends on {listed}, which no call has given yet", span,
+        help=(f"`.bind(sizes={{{sizes}}})` gives it beforehand; `attention(q, k, v)` takes it from the call",),
+    )
+
+
+def _elsewhere(table: Table, tensor: Tensor, device: torch.device) -> Diagnostic:
+    return Diagnostic(
+        "E0604", f"`{table.name}` is on {tensor.device}, and the call on {device}", table.span, f"on {tensor.device}",
+        help=(f"bind `{table.name}` on {device}",),
+    )
+
+
+def _not_ours(name: str, out: BlockMask, lengths: tuple[int, int], block: tuple[int, int], span: Any) -> Diagnostic:
+    told = f"{out.seq_lengths[0]} x {out.seq_lengths[1]} tokens in tiles of {out.BLOCK_SIZE[0]} x {out.BLOCK_SIZE[1]}"
+    wanted = f"{lengths[0]} x {lengths[1]} tokens in tiles of {block[0]} x {block[1]}"
+    return Diagnostic(
+        "E0607", f"`out` cannot take the tiles of `{name}`", span,
+        notes=(f"`out` is for {told}, the call for {wanted}",) if told != wanted else (),
+        help=("give a mask that `block_mask` of the same bound object returned for the same lengths",),
+    )

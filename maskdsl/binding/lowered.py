@@ -1,0 +1,101 @@
+"""Takes a definition through the passes to the code of its mods, once for each set of sizes that is in the code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from maskdsl.backends.mods import Emitted, emit
+from maskdsl.ir.nodes import LENGTHS, Lookup, Node, Quantified, Size, Symbol, Variant, literal
+from maskdsl.ir.types import Table
+from maskdsl.ir.walk import topological
+from maskdsl.meaning.facts import all_facts
+from maskdsl.passes.context import Context
+from maskdsl.passes.pipeline import run_passes
+from maskdsl.tiles.limits import Ranges, ranges_of_facts
+
+FIXED = frozenset({"head", "kv_head"})
+"""Sizes that are always numbers in the code: a kernel is made for a number of heads anyway."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """A definition after the passes, and its code. `scale` is None for 1/sqrt(head_dim)."""
+
+    variant: Variant
+    emitted: Emitted
+    scale: float | None
+    normalize: bool
+
+
+@dataclass(slots=True)
+class Lowering:
+    """The code of one definition whose constants are fixed, made when it is asked for.
+
+    `needed` are the axes whose sizes are part of the code; `lengths` are those of `q_len` and `kv_len` that mods read,
+    `ranges` what facts say of the values of int tables.
+    """
+
+    variant: Variant
+    needed: frozenset[str] = frozenset()
+    lengths: frozenset[str] = frozenset()
+    ranges: Ranges = field(default_factory=dict)
+    known: dict[tuple[tuple[str, int], ...], Lowered] = field(default_factory=dict)
+    masks: dict[tuple[tuple[str, int], ...], Node] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        flat = run_passes(self.variant, after="inline_moves")
+        nodes = list(topological([root for _, root in flat.roots]))
+        bounds = [bound for n in nodes if isinstance(n, Quantified) for bound in (n.start, n.stop)]
+        carried = {axis for t in _tables(nodes) for axis in t.axes if isinstance(axis, str)} - FIXED
+        # What surrounds the softmax is a number of the call, whatever tables carry its axes.
+        numbers = topological([n for n in (flat.scale, flat.normalize) if n is not None])
+        self.needed = _axes(topological(bounds)) | (_axes(nodes) - carried) | _axes(numbers)
+        self.lengths = frozenset(n.name for n in nodes if isinstance(n, Symbol) and n.name in LENGTHS)
+        self.ranges = ranges_of_facts(all_facts(self.variant))
+
+    def at(self, sizes: Mapping[str, int]) -> Lowered:
+        """The code for these sizes, which must hold all that are needed. Raises MaskError E0403, E0406."""
+        key = self._key(sizes)
+        if key not in self.known:
+            self.known[key] = _lower(self.variant, dict(key))
+        return self.known[key]
+
+    def tile_mask_at(self, sizes: Mapping[str, int]) -> Node:
+        """The mask as the tile analysis reads it, which never looks past the lengths; true without one."""
+        key = self._key(sizes)
+        if key not in self.masks:
+            after = run_passes(_with_all_facts(self.variant), Context(dict(key), padded=False))
+            self.masks[key] = literal(True) if after.mask is None else after.mask
+        return self.masks[key]
+
+    def _key(self, sizes: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+        return tuple((axis, sizes[axis]) for axis in sorted(self.needed))
+
+
+def _lower(variant: Variant, sizes: Mapping[str, int]) -> Lowered:
+    after = run_passes(_with_all_facts(variant), Context(sizes))
+    scale = None if after.scale is None else float(_number(after.scale, sizes))
+    normalize = after.normalize is None or bool(_number(after.normalize, sizes))
+    return Lowered(after, emit(after), scale, normalize)
+
+
+def _with_all_facts(variant: Variant) -> Variant:
+    """Passes use what holds of the tables: the facts of the definitions that are called go along."""
+    return replace(variant, facts=all_facts(variant))
+
+
+def _number(root: Node, sizes: Mapping[str, int]) -> Any:
+    """The value of a field that depends on constants and sizes alone."""
+    from maskdsl.backends.reference import evaluate
+
+    return evaluate(root, coordinates={}, tables={}, constants={}, sizes=sizes, lengths={}).item()
+
+
+def _axes(nodes: Iterable[object]) -> frozenset[str]:
+    return frozenset(n.axis for n in nodes if isinstance(n, Size))
+
+
+def _tables(nodes: Iterable[object]) -> set[Table]:
+    return {n.table for n in nodes if isinstance(n, Lookup)}

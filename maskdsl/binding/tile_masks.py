@@ -1,0 +1,112 @@
+"""The BlockMasks of one bound definition, from its formula: plans by block size, tables and masks while tables stay.
+
+Not here: how tiles are decided (`tiles`), how lists are built (`backends.tile_plan`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask
+
+from maskdsl.backends.flex_blocks import MaskMod, Shape, everything
+from maskdsl.backends.tile_plan import TilePlan, limits_of, plan_block_mask, refill_block_mask, tile_plan
+from maskdsl.backends.tile_tables import Call, make_tile_tables
+from maskdsl.binding.derived import derived_tables
+from maskdsl.binding.kept import Kept
+from maskdsl.ir.nodes import Derived, Node
+from maskdsl.ir.types import Table
+from maskdsl.tiles.limits import Limits, Ranges
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Formula:
+    """How to get a mask for the tile analysis, the text it is known by, its bound and derived tables, all sizes.
+
+    `ranges` are those that facts give to the values of int tables, `derived` says how tables were made of others.
+
+    Compares by identity: what is kept for a formula is found by the formula itself.
+    """
+
+    mask: Callable[[], Node]
+    text: str
+    tables: Mapping[Table, Tensor]
+    sizes: Mapping[str, int]
+    ranges: Ranges = field(default_factory=dict)
+    derived: tuple[Derived, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """What a BlockMask is made of that depends on tables and lengths alone; `tables` has all that the verdict reads."""
+
+    formula: Formula
+    shape: Shape
+    plan: TilePlan
+    call: Call
+    tables: Mapping[Table, Tensor]
+
+
+@dataclass(slots=True)
+class TileMasks:
+    """BlockMasks and what they are made of, kept until somebody writes into a table."""
+
+    plans: dict[Any, TilePlan] = field(default_factory=dict)
+    limits: Kept[Limits] = field(default_factory=Kept)
+    calls: Kept[Prepared] = field(default_factory=Kept)
+    masks: Kept[BlockMask] = field(default_factory=Kept)
+    made: WeakKeyDictionary[BlockMask, Prepared] = field(default_factory=WeakKeyDictionary)
+
+    def get(
+        self, formula: Formula, mask_mod: MaskMod | None, shape: Shape, device: torch.device, transposed: bool, *,
+        exact: bool = False, fresh: bool = False,
+    ) -> BlockMask:
+        """The BlockMask for a shape; `fresh` makes the lists anew, though not what depends on tables alone."""
+        build = partial(self._build, formula, mask_mod or everything, shape, device, transposed, exact)
+        if fresh:
+            return build()
+        return self.masks.get((formula, shape, device, transposed, exact), formula.tables.values(), build)
+
+    def plan(self, formula: Formula, q_block: int, k_block: int) -> TilePlan:
+        """How the tiles of a mask are decided, for these block sizes and what its int tables hold now."""
+        find = partial(limits_of, formula.tables, formula.ranges)
+        limits = self.limits.get(formula.text, formula.tables.values(), find)
+        key = (formula.text, q_block, k_block, frozenset(limits.tables.items()))
+        if key not in self.plans:
+            self.plans[key] = tile_plan(formula.mask(), q_block, k_block, limits)
+        return self.plans[key]
+
+    def refill(self, mask: BlockMask, *, exact: bool = False) -> None:
+        """Fills the lists of a mask that was made here, and its derived tables, anew and in place.
+
+        The plan stays: int tables whose values lay within ±2**26 keep that range.
+        """
+        prepared = self.made[mask]
+        for table, fresh in derived_tables(prepared.formula.derived, prepared.formula.tables).items():
+            prepared.formula.tables[table].copy_(fresh)
+        tables = _with_tile_tables(prepared.plan, prepared.call, prepared.formula.tables)
+        refill_block_mask(prepared.plan, prepared.call, tables, mask, exact=exact)
+
+    def _build(
+        self, formula: Formula, mask_mod: MaskMod, shape: Shape, device: torch.device, transposed: bool, exact: bool
+    ) -> BlockMask:
+        prepare = partial(self._prepare, formula, shape, device)
+        ready = self.calls.get((formula, shape, device), formula.tables.values(), prepare)
+        mask = plan_block_mask(ready.plan, ready.call, ready.tables, mask_mod, exact=exact, transposed=transposed)
+        self.made[mask] = ready
+        return mask
+
+    def _prepare(self, formula: Formula, shape: Shape, device: torch.device) -> Prepared:
+        plan = self.plan(formula, shape.q_block, shape.kv_block)
+        call = Call(shape.batch, shape.heads, shape.q_len, shape.kv_len, device, formula.sizes)
+        return Prepared(formula, shape, plan, call, _with_tile_tables(plan, call, formula.tables))
+
+
+def _with_tile_tables(plan: TilePlan, call: Call, tables: Mapping[Table, Tensor]) -> dict[Table, Tensor]:
+    return {**tables, **make_tile_tables(plan.verdict, call, tables)}

@@ -1,0 +1,115 @@
+"""`maskdsl explain`: the page of a diagnostic, what a function does, or what becomes of a definition's tiles."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from maskdsl.cli.outcome import Format, print_json, wants_color
+from maskdsl.source.codes import CODES
+from maskdsl.source.diagnostic import Diagnostic, MaskError
+from maskdsl.source.shipped import grammar_dir
+from maskdsl.source.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from maskdsl.ir.ops import Function
+
+FORMS = {
+    "any": ("any(E for i in range(N))", "Whether E is true for some i from 0 to N - 1; unrolled when compiled."),
+    "all": ("all(E for i in range(N))", "Whether E is true for every i from 0 to N - 1; unrolled when compiled."),
+    "sum": ("sum(E for i in range(N))", "The sum of E over i from 0 to N - 1; unrolled when compiled."),
+    "size": ("size(axis)", "The length of an axis: batch, head, kv_head, position, or one that a table names."),
+    "ascending": ("ascending(table, axis)", "In `requires`: the table never decreases along the axis."),
+    "at": ("E at (q = …, k = …)", "E at other coordinates; all of them move at once."),
+}
+"""What looks like a function and is a form of its own: its spelling and its meaning."""
+
+
+LONGEST, WIDEST = 1 << 15, 1 << 12
+"""The most tokens, and the widest tile, that `--tiles` looks at."""
+
+
+def run(
+    topic: Annotated[
+        str, typer.Argument(metavar="CODE|FUNCTION|NAME", help="Such as E0305 or clamp; a definition with --tiles.")
+    ],
+    tiles: Annotated[
+        bool, typer.Option("--tiles", help="Say which tiles of a definition are skipped, and why not.")
+    ] = False,
+    set: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter's value.")] = None,
+    length: Annotated[str, typer.Option(metavar="N|QxK", help="Tokens, or queries x keys.")] = "2048",
+    heads: Annotated[int, typer.Option(min=1, help="How many heads there are.")] = 4,
+    block: Annotated[str, typer.Option(metavar="N|QxK", help="The sides of a tile.")] = "128",
+    format: Annotated[Format, typer.Option(help="For people or for machines.")] = Format.TEXT,
+) -> None:
+    """Explain a diagnostic, a function, or the tiles of a mask."""
+    if tiles:
+        return _print_tiles(topic, set or [], (length, block), heads, format)
+    page = page_of(topic.strip())
+    if format is Format.JSON:
+        print_json({"topic": topic.strip(), "page": page})
+    else:
+        _print_markdown(page)
+
+
+def _print_tiles(what: str, settings: list[str], sides: tuple[str, str], heads: int, format: Format) -> None:
+    from maskdsl.cli.target import parse_sides
+    from maskdsl.cli.tiles import as_values, explain_tiles, text_lines
+
+    length, block = parse_sides(sides[0], "--length", LONGEST), parse_sides(sides[1], "--block", WIDEST)
+    trial, report = explain_tiles(what, settings, length, heads, block)
+    if format is Format.JSON:
+        print_json(as_values(trial, report))
+    else:
+        print("\n".join(text_lines(trial, report)))
+
+
+def page_of(topic: str) -> str:
+    """The Markdown that explains a code or a function. Raises MaskError E0201 for anything else."""
+    if topic.upper() in CODES:
+        return _code_page(topic.upper())
+    if topic in FORMS:
+        form, meaning = FORMS[topic]
+        return f"# {topic}\n\n    {form}\n\n{meaning}\n"
+    return _function_page(topic)
+
+
+def _code_page(code: str) -> str:
+    page = grammar_dir() / "errors" / f"{code}.md"
+    return page.read_text(encoding="utf-8") if page.is_file() else f"# {code}: {CODES[code]}\n"
+
+
+def _function_page(topic: str) -> str:
+    from maskdsl.ir.ops import TABLE
+
+    found = [f for f in TABLE if topic in (f.symbol, f.call)]
+    if not found:
+        spellings = [s for f in TABLE for s in (f.symbol, f.call) if s]
+        close = did_you_mean(topic, [*spellings, *FORMS]) or did_you_mean(topic.upper(), CODES)
+        raise MaskError(Diagnostic("E0201", f"`{topic}` is no diagnostic's code and no function", help=close))
+    return f"# {topic}\n\n" + "\n".join(map(_describe, found))
+
+
+def _describe(function: Function) -> str:
+    types = [f"    {_spelling(function, tuple(map(str, given)))} -> {result}" for given, result in function.signatures]
+    more = "\nIt takes two or more arguments.\n" if function.variadic else ""
+    return "\n".join(types) + f"\n\n{function.doc}\n{more}"
+
+
+def _spelling(function: Function, types: tuple[str, ...]) -> str:
+    if function.call or not function.symbol:
+        return f"{function.call or function.name}({', '.join(types)})"
+    left, right = types if len(types) == 2 else ("", types[0])
+    return f"{left} {function.symbol} {right}".strip()
+
+
+def _print_markdown(text: str) -> None:
+    if not wants_color(sys.stdout):
+        print(text.rstrip())
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    Console().print(Markdown(text))

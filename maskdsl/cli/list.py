@@ -1,0 +1,60 @@
+"""`maskdsl list`: every definition of every library."""
+
+from __future__ import annotations
+
+import re
+from itertools import groupby
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from maskdsl.cli.outcome import print_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from maskdsl.library.manifest import Manifest
+
+
+def run(json: Annotated[bool, typer.Option("--json", help="Print the manifests as JSON.")] = False) -> None:
+    """List the registered variants."""
+    from maskdsl.library.registry import shared
+
+    manifests = shared().manifests()
+    if json:
+        print_json([m.model_dump(mode="json") for m in manifests])
+    else:
+        _print_table(manifests)
+
+
+def _print_table(manifests: tuple[Manifest, ...]) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    width = console.width if console.is_terminal else 10_000
+    for (library, family), group in groupby(manifests, key=lambda m: (m.library, m.path.rpartition("/")[0])):
+        title = family if library == "maskdsl" else f"{library}/{family}".rstrip("/")
+        console.print(title or "maskdsl", style="bold", markup=False)
+        for manifest in group:
+            _print_row(console, manifest, width)
+        console.print()
+
+
+def _print_row(console: Console, manifest: Manifest, width: int) -> None:
+    from rich.text import Text
+
+    row = Text(f"  {manifest.kind:8}", style="dim")
+    row.append(manifest.signature, style="cyan")
+    row.append("  " + first_sentence(manifest.doc))
+    row.truncate(width, overflow="ellipsis")
+    console.print(row)
+
+
+def first_sentence(doc: str) -> str:
+    """The documentation up to its first full stop or colon outside brackets."""
+    text = " ".join(doc.split())
+    for stop in re.finditer(r"[.:](?= )", text):
+        sentence = text[: stop.start()]
+        if sentence.count("(") == sentence.count(")"):
+            return sentence + "."
+    return text

@@ -1,0 +1,57 @@
+"""How a row of the table is written in a language: argument texts in, expression text out.
+
+A dialect is a column of such writers plus the texts of the functions that its expressions may call (its support). A
+further dialect is a further module like `ops_torch` and a further field of `ops.Function`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from maskdsl.ir.nodes import Value
+from maskdsl.ir.types import Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """An argument's text (a name, a call, or in parentheses), its type, and its value if it is a literal."""
+
+    text: str
+    type: Scalar
+    value: Value | None = None
+
+    @property
+    def is_literal(self) -> bool:
+        """Whether the text is a Python number or bool, no tensor."""
+        return self.value is not None
+
+
+Writer = Callable[..., str]
+"""Takes one `Argument` a parameter, returns the text of an expression that needs no parentheses around it."""
+
+
+def template(text: str) -> Writer:
+    """A writer that puts the arguments' texts into `{0}`, `{1}`, …"""
+
+    def write(*args: Argument) -> str:
+        return text.format(*(a.text for a in args))
+
+    return write
+
+
+def by_type(**writers: Writer | str) -> Writer:
+    """A writer that goes by the last argument's type: `by_type(int=…, float=…)`."""
+    rules = {Scalar(name): template(w) if isinstance(w, str) else w for name, w in writers.items()}
+
+    def write(*args: Argument) -> str:
+        return rules[args[-1].type](*args)
+
+    return write
+
+
+def support_for(body: str, support: Mapping[str, str]) -> str:
+    """The definitions of those support functions that the text calls, in the order of `support`."""
+    return "\n\n".join(text for name, text in support.items() if re.search(rf"(?<![\w.]){name}\(", body))
+

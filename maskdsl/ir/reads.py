@@ -1,0 +1,28 @@
+"""What a node depends on: coordinates, tables, and float arithmetic that rounds."""
+
+from __future__ import annotations
+
+from maskdsl.ir.nodes import Node, Op, Symbol
+from maskdsl.ir.types import FLOAT
+from maskdsl.ir.walk import children, topological
+
+
+def symbols_read(root: Node) -> dict[int, frozenset[str]]:
+    """For every node below `root`, by identity: the names of the symbols that its value depends on."""
+    found: dict[int, frozenset[str]] = {}
+    for node in topological(root):
+        own = frozenset({node.name}) if isinstance(node, Symbol) else frozenset[str]()
+        found[id(node)] = own.union(*(found[id(c)] for c in children(node)))
+    return found
+
+
+def rounds_below(root: Node) -> dict[int, bool]:
+    """For every node below `root`, by identity: whether its value comes out of float arithmetic, which rounds.
+
+    Such values differ between the reference, the kernels and the tile analysis, so only widened bounds hold for all.
+    """
+    found: dict[int, bool] = {}
+    for node in topological(root):
+        own = isinstance(node, Op) and node.type is FLOAT
+        found[id(node)] = own or any(found[id(c)] for c in children(node))
+    return found

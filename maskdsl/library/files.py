@@ -1,0 +1,53 @@
+"""Reading `.mask` files: the sources of a folder, and what goes wrong when one cannot be read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from maskdsl.source.diagnostic import Diagnostic, MaskError
+from maskdsl.source.text import Source
+
+SUFFIX = ".mask"
+
+MOST_BYTES = 4 * 256 * 1024
+"""No larger file is read: the parser refuses more than 256 Ki characters, and one has at most four bytes."""
+
+
+def read_source(path: Path, name: str | None = None) -> Source:
+    """The text of a file, named `name` in diagnostics (the path as given if None).
+
+    Raises MaskError E0107 when it cannot be read or is no UTF-8 text, E0104 when it is too large.
+    """
+    shown = name if name is not None else str(path)
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise MaskError(Diagnostic("E0104", f"`{shown}` is too large: more than {MOST_BYTES:,} bytes"))
+        text = content.decode("utf-8-sig")
+    except OSError as problem:
+        raise MaskError(_unreadable(shown, (problem.strerror or str(problem)).lower())) from None
+    except UnicodeDecodeError as problem:
+        raise MaskError(_unreadable(shown, f"byte {problem.start} is not UTF-8 text")) from None
+    return Source(shown, text.replace("\r\n", "\n"), path)
+
+
+def find_files(folder: Path) -> Iterator[Path]:
+    """The `.mask` files below a folder, sorted; folders and files whose names begin with a dot are left out."""
+    for here, folders, files in os.walk(folder):
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        yield from (Path(here, f) for f in sorted(files) if f.endswith(SUFFIX) and not f.startswith("."))
+
+
+def shown_path(path: Path) -> str:
+    """The path as a person here would type it: relative to the working folder when below it."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return str(path)
+
+
+def _unreadable(shown: str, why: str) -> Diagnostic:
+    return Diagnostic("E0107", f"`{shown}` cannot be read: {why}")

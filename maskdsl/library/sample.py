@@ -1,0 +1,99 @@
+"""Tables for a look or a trial run: random ones that satisfy a definition's facts.
+
+Not here: the ways to fill one table (`sample_styles`), whether facts hold (`sample_facts`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, product
+
+import numpy as np
+
+from maskdsl.ir.nodes import Literal, Node, Variant
+from maskdsl.ir.types import BUILT_IN_AXES, Table
+from maskdsl.ir.walk import topological
+from maskdsl.library.sample_facts import about_sizes, compared_with_sizes, hold
+from maskdsl.library.sample_styles import Scene, Style, Values, cast, styles_of
+from maskdsl.meaning.facts import all_facts
+from maskdsl.source.diagnostic import Diagnostic, MaskError
+
+MOST_DRAWS, MOST_SIZES = 400, 4000
+"""Draws of tables, and of sizes for fresh axes, before giving up."""
+
+
+def sample_tables(
+    variant: Variant, sizes: Mapping[str, int], given: Mapping[Table, Values] | None = None, seed: int = 0
+) -> dict[Table, Values]:
+    """Random tables beside those given, for a variant whose constants are fixed: int32, float32 or bool.
+
+    `sizes` gives `batch`, `head`, `kv_head` and `position` at least; axes that it lacks get sizes that the facts
+    allow. Raises MaskError E0605 when no draw satisfies the facts.
+    """
+    fixed = dict(given or {})
+    wanted = tuple(t for t in variant.tables if t not in fixed)
+    if not wanted:
+        return {}
+    facts, random = all_facts(variant), np.random.default_rng(seed)
+    for known in islice(_sizes_that_hold(wanted, sizes, about_sizes(facts)), 3):
+        for styles in islice(_mixtures(wanted), MOST_DRAWS // 3):
+            tables = _draw(wanted, styles, known, random)
+            if hold(facts, {**fixed, **tables}, known):
+                return tables
+    raise MaskError(_none_found(variant))
+
+
+def shape_of(table: Table, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    """The shape that a table has when its axes have these sizes; one element for a table without axes."""
+    return tuple(axis if isinstance(axis, int) else sizes[axis] for axis in table.axes) or (1,)
+
+
+def _draw(
+    tables: Sequence[Table], styles: Sequence[Style], sizes: Mapping[str, int], random: np.random.Generator
+) -> dict[Table, Values]:
+    fresh = [sizes[a] for t in tables for a in t.axes if isinstance(a, str) and a not in BUILT_IN_AXES]
+    scene = Scene(random, sizes["position"], sizes["batch"], min(fresh, default=sizes["position"]))
+    return {t: cast(style(scene, shape_of(t, sizes)), t.type) for t, style in zip(tables, styles, strict=True)}
+
+
+def _mixtures(tables: Sequence[Table]) -> Iterator[tuple[Style, ...]]:
+    """A style for each table: first the most telling of each, then ever less telling ones."""
+    choices = [styles_of(t) for t in tables]
+    for total in range(sum(len(c) - 1 for c in choices) + 1):
+        for places in product(*(range(min(total, len(c) - 1) + 1) for c in choices)):
+            if sum(places) == total:
+                yield tuple(c[p] for c, p in zip(choices, places, strict=True))
+
+
+def _sizes_that_hold(
+    tables: Sequence[Table], sizes: Mapping[str, int], facts: Sequence[Node]
+) -> Iterator[dict[str, int]]:
+    """The sizes with the tables' fresh axes added, as the facts about sizes allow; small ones first."""
+    named = (a for t in tables for a in t.axes if isinstance(a, str))
+    fresh = [a for a in dict.fromkeys(named) if a not in sizes]
+    for chosen in islice(product(_candidate_sizes(facts, sizes), repeat=len(fresh)), MOST_SIZES):
+        known = {**sizes, **dict(zip(fresh, chosen, strict=True))}
+        if hold(facts, {}, known):
+            yield known
+
+
+def _candidate_sizes(facts: Sequence[Node], sizes: Mapping[str, int]) -> list[int]:
+    """Sizes to try for a fresh axis: small numbers, and what the facts' own numbers suggest."""
+    literals = (n.value for n in topological(facts) if isinstance(n, Literal))
+    numbers = {v for v in literals if isinstance(v, int)}
+    position = sizes["position"]
+    told = {s for n in numbers for s in (n, n + 1, 2 * n - 1, 2 * n, 2 * n + 1, -(-position // max(1, n)))}
+    told |= {position, position + 1, sizes["batch"] + 1}
+    told |= {n + more for n in compared_with_sizes(facts, sizes) for more in (0, 1, -1)}
+    plain = [4, 6, 8, 3, 2, 1, 5, 7, 9, 16, 32]
+    return [*plain, *sorted(s for s in told if 0 < s <= 1 << 16 and s not in plain)]
+
+
+def _none_found(variant: Variant) -> Diagnostic:
+    names = [t.name for t in variant.tables]
+    return Diagnostic(
+        "E0605",
+        f"no tables were found that satisfy the facts of `{variant.name}`",
+        variant.span,
+        help=tuple(f"`--set {name}=[…]` gives the table `{name}`" for name in names),
+    )

@@ -1,0 +1,1 @@
+"""Floor 1: from text to a syntax tree and back: grammar, parser with recovery, AST, formatter."""

@@ -1,0 +1,45 @@
+"""`maskdsl list`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from terminal import run
+
+from maskdsl.cli.list import first_sentence
+
+
+def test_people_see_name_parameters_and_one_sentence() -> None:
+    done = run("list")
+    assert done.code == 0
+    line = next(line for line in done.out.splitlines() if " sliding_window(" in line)
+    assert line.split()[0] == "mask" and "sliding_window(window: int = 4096)  A query sees" in line
+
+
+def test_machines_get_every_field() -> None:
+    found = {m["path"]: m for m in json.loads(run("list", "--json").out)}
+    window = found["local/sliding_window"]
+    parameter = {"name": "window", "kind": "constant", "type": "int", "axes": None, "default": 4096}
+    assert window["parameters"] == [parameter]
+    assert window["facts"] == ["window >= 1"]
+
+
+def test_other_libraries_are_listed_by_their_name(tmp_path: Path) -> None:
+    (tmp_path / "own.mask").write_text("mask own = true\n")
+    done = run("list", MASKDSL_PATH=str(tmp_path))
+    assert f"\n{tmp_path.name}\n  mask    own" in done.out
+
+
+@pytest.mark.parametrize(
+    ("doc", "sentence"),
+    [
+        ("One. Two.", "One."),
+        ("By Press (et al. 2022), first: and so on.", "By Press (et al. 2022), first."),
+        ("Over\ntwo lines", "Over two lines"),
+        ("", ""),
+    ],
+)
+def test_the_first_sentence(doc: str, sentence: str) -> None:
+    assert first_sentence(doc) == sentence

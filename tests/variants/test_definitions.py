@@ -1,0 +1,100 @@
+"""Every shipped definition against its oracle: the formula written again, apart, from the source that it names.
+
+Reference and emitted mods are compared densely at several sizes, odd ones included, with tables drawn at random.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from oracle import Array, Oracle, Sizes
+
+import maskdsl
+from maskdsl.backends import reference
+
+FAMILIES = sorted(path.stem for path in Path(__file__).parent.glob("*_oracles.py"))
+ORACLES: dict[str, Oracle] = {n: o for f in FAMILIES for n, o in importlib.import_module(f).ORACLES.items()}
+SIZES = (Sizes(1, 1, 1, 1), Sizes(2, 3, 7, 7), Sizes(1, 6, 37, 37), Sizes(2, 4, 5, 33), Sizes(1, 2, 129, 129))
+CASES = [
+    pytest.param(name, constants, id=f"{name}-{number}")
+    for name, oracle in ORACLES.items()
+    for number, constants in enumerate(oracle.constants)
+]
+
+
+def test_every_definition_has_an_oracle() -> None:
+    assert {m.name for m in maskdsl.list()} == ORACLES.keys()
+
+
+def grid(sizes: Sizes) -> tuple[Array, Array, Array, Array]:
+    """b, h, q, k as int arrays that broadcast to [B, H, Q, K]."""
+    return np.ix_(*(np.arange(n) for n in (sizes.b, sizes.h, sizes.q, sizes.k)))  # type: ignore[return-value]
+
+
+def only_known(function: Callable[..., Array], arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments that the function has parameters for."""
+    return {name: value for name, value in arguments.items() if name in inspect.signature(function).parameters}
+
+
+def dense(values: Any, sizes: Sizes) -> Array:
+    """Values broadcast to [B, H, Q, K]."""
+    return np.broadcast_to(np.asarray(values), (sizes.b, sizes.h, sizes.q, sizes.k))
+
+
+@pytest.mark.parametrize(("name", "constants"), CASES)
+def test_definition(name: str, constants: dict[str, Any]) -> None:
+    oracle = ORACLES[name]
+    program = maskdsl.get(name, **constants, **oracle.masks)
+    for number, sizes in enumerate(SIZES):
+        rng = np.random.default_rng(number)
+        tables = oracle.inputs(rng, sizes)
+        compare(program, oracle, constants, tables, sizes, rng)
+
+
+def compare(
+    program: Any, oracle: Oracle, constants: dict[str, Any], tables: dict[str, Array], sizes: Sizes,
+    rng: np.random.Generator,
+) -> None:  # fmt: skip
+    """Reference and emitted mods against the oracle over all pairs."""
+    known = {"batch": sizes.b, "head": sizes.h, "kv_head": sizes.h, "q_len": sizes.q, "kv_len": sizes.k}
+    bound = program.bind(**tables, sizes=known)
+    place = {"b": sizes.b, "h": sizes.h, "q": sizes.q, "k": sizes.k, "tables": tables, "sizes": known}
+    arguments = {**constants, **tables, "sizes": sizes}
+    at = tuple(torch.from_numpy(i.astype(np.int64)) for i in grid(sizes))
+    if oracle.mask is not None:
+        wanted = dense(oracle.mask(*grid(sizes), **only_known(oracle.mask, arguments)), sizes)
+        np.testing.assert_array_equal(reference.mask(program.variant, **place), wanted)
+        np.testing.assert_array_equal(dense(bound.mask_mod(*at), sizes), wanted)
+    if oracle.score is not None:
+        score = rng.standard_normal((sizes.b, sizes.h, sizes.q, sizes.k))
+        wanted = dense(oracle.score(score, *grid(sizes), **only_known(oracle.score, arguments)), sizes)
+        np.testing.assert_allclose(reference.scores(program.variant, score, **place), wanted, rtol=1e-9, atol=1e-9)
+        found = bound.score_mod(torch.from_numpy(score).float(), *at)
+        np.testing.assert_allclose(dense(found, sizes), wanted, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", [n for n, o in ORACLES.items() if o.scale is not None or o.sink is not None])
+def test_what_surrounds_the_softmax(name: str) -> None:
+    """Scale and sink, through attention written out in NumPy."""
+    oracle, sizes, rng = ORACLES[name], Sizes(1, 4, 9, 9), np.random.default_rng(0)
+    tables = oracle.inputs(rng, sizes)
+    q, k, v = (rng.standard_normal((1, 4, 9, 16)) for _ in range(3))
+    score = q @ k.transpose(0, 1, 3, 2) * (oracle.scale or 0.25)
+    arguments = {**oracle.constants[0], **tables, "sizes": sizes}
+    if oracle.score is not None:
+        score = oracle.score(score, *grid(sizes), **only_known(oracle.score, arguments))
+    assert oracle.mask is not None
+    weights = np.exp(score) * oracle.mask(*grid(sizes), **only_known(oracle.mask, arguments))
+    total = weights.sum(-1, keepdims=True)
+    if oracle.sink is not None:
+        total = total + np.exp(tables[oracle.sink].astype(float))[None, :, None, None]
+    np.testing.assert_allclose(
+        maskdsl.get(name).reference(q, k, v, **tables), weights / total @ v, rtol=1e-6, atol=1e-7
+    )
