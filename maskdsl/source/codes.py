@@ -80,4 +80,5 @@ CODES: dict[str, str] = {
     "W0804": "a definition without documentation",
     "W0805": "a definition without an example",
     "W0806": "a row that sees nothing",
+    "W0807": "an allowance of no use",
 }

@@ -41,8 +41,7 @@ def test_the_shipped_library_is_clean_and_quick(tmp_path: Path) -> None:
     runs = [run("check", "variants", XDG_CACHE_HOME=str(tmp_path)) for _ in range(3)]
     assert all(done.code == 0 for done in runs), runs[0].out
     assert runs[0].out == runs[1].out
-    # Some shipped masks mean rows that see nothing; their pictures show it.
-    assert set(re.findall(r"^\w+\[(\w+)\]", runs[0].out, re.MULTILINE)) <= {"W0806"}
+    assert re.fullmatch(r"\d+ files, \d+ definitions, \d+ examples: no problems\n", runs[0].out), runs[0].out
     assert runs[0].seconds <= 10.0
     assert min(done.seconds for done in runs) <= 2.0
 
