@@ -36,6 +36,11 @@ def test_a_wrong_example_fails_with_its_diagnostic(folder: Path) -> None:
     assert "error[E0501]" in done.out and "Traceback" not in done.out
 
 
+def test_a_lint_is_no_failure(folder: Path) -> None:
+    (folder / "strict.mask").write_text("mask earlier = k < q\nexample earlier\n    | . .\n    | x .\n")
+    assert run_pytest(folder).code == 0
+
+
 def test_a_broken_file_fails_with_its_diagnostics(folder: Path) -> None:
     (folder / "broken.mask").write_text("mask a = nope\nexample a | x\n")
     done = run_pytest(folder)
