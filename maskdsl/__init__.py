@@ -1,23 +1,27 @@
 """maskdsl: attention masks and scores as formulas, compiled to FlexAttention kernels.
 
-`get`, `load` and `compile` give a program; `bind` gives it its tables; `attention`, `mask_mod`, `score_mod` and
-`block_mask` run it; `maskdsl.block_mask` takes masks that are Python functions. `list` and `register` are the library.
-Mistakes are a `MaskError`.
+`get`, `load` and `compile` give a program, `model` those of a model's layers; `bind` gives a program its tables;
+`attention`, `mask_mod`, `score_mod` and `block_mask` run it; `maskdsl.block_mask` takes masks that are Python
+functions. `list` and `register` are the library. Mistakes are a `MaskError`.
 """
 
 import builtins
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from maskdsl.api import block_mask, compile, get, list, load, register
+    from maskdsl.api import block_mask, compile, get, list, load, model, register
     from maskdsl.binding.bound import Bound
+    from maskdsl.binding.model import Model
     from maskdsl.binding.program import Program
     from maskdsl.source.diagnostic import MaskError
 
-__all__ = ["Bound", "MaskError", "Program", "block_mask", "compile", "get", "list", "load", "register"]
+__all__ = [
+    "Bound", "MaskError", "Model", "Program", "block_mask", "compile", "get", "list", "load", "model", "register",
+]  # fmt: skip
 
 _HOMES = {
     "MaskError": "maskdsl.source.diagnostic", "Bound": "maskdsl.binding.bound", "Program": "maskdsl.binding.program",
+    "Model": "maskdsl.binding.model",
 }
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn.attention.flex_attention import BlockMask
 
+    from maskdsl.binding.model import Model
     from maskdsl.library.manifest import Manifest
 
 PROGRAMS_KEPT = 256
@@ -48,6 +49,20 @@ def get(name: str, /, **constants: Any) -> Program:
     """
     entry = shared().find(name)
     return _program(entry.source, entry.name, constants)
+
+
+def model(name: str, /, kind: str | None = None, total: int | None = None, **constants: Any) -> Model:
+    """The registered model `name`: `model("gemma3").layer(5)` is the program of its layer 5, layers counted from 0.
+
+    `kind` is one of its kinds, such as "image"; `total` is how many layers it has, which `layer` takes too; a constant
+    is given to every definition that has it. Raises MaskError: E0211 for a name that is not registered, E0213 for a
+    kind that it does not have, E0208 for a constant that no layer has.
+    """
+    from maskdsl.binding.model import Model
+    from maskdsl.library.models import find_model, stack
+    found = find_model(name, shared())
+    layers = stack(found, kind, shared())
+    return Model(layers, lambda n, given: _program(found.source, n, dict(given)), total, constants)
 
 
 def load(path: str | os.PathLike[str], name: str | None = None, /, **constants: Any) -> Program:

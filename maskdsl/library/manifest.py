@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from maskdsl.library.layers import Layers, split_doc
 from maskdsl.source.text import Source
 from maskdsl.syntax import ast
 
@@ -35,7 +36,8 @@ class Manifest(BaseModel):
     """A definition of a `.mask` file.
 
     `path` is its name with the folder it stands in ("models/gemma2_local"), `library` names where that folder is,
-    `facts` are the texts of `requires`, `source` is the definition's own text, `file` the file's path (None: no file).
+    `doc` is without the `Layers` lines, which are `layers`: the layers of a model that use the definition. `facts` are
+    the texts of `requires`, `source` is the definition's own text, `file` the file's path (None: no file).
     """
 
     model_config = ConfigDict(frozen=True)
@@ -45,6 +47,7 @@ class Manifest(BaseModel):
     library: str | None = None
     kind: Literal["mask", "score", "variant"]
     doc: str = ""
+    layers: tuple[Layers, ...] = ()
     parameters: tuple[ParameterManifest, ...] = ()
     facts: tuple[str, ...] = ()
     source: str = ""
@@ -76,12 +79,14 @@ def parameter_text(parameter: ParameterManifest) -> str:
 def describe(definition: ast.Mask | ast.Score | ast.Variant, path: str = "", library: str | None = None) -> Manifest:
     """The manifest of a parsed definition; `path` defaults to its name."""
     source = definition.span.source
+    doc, layers = split_doc(doc_lines(definition.doc))
     return Manifest(
         name=definition.name.text,
         path=path or definition.name.text,
         library=library,
         kind=_kind(definition),
-        doc=doc_text(definition.doc),
+        doc="\n".join(doc).strip(),
+        layers=layers,
         parameters=tuple(map(_parameter, definition.parameters)),
         facts=tuple(_one_line(f.span.text) for f in getattr(definition, "requires", ())),
         source=_without_doc(definition, source),
@@ -89,9 +94,9 @@ def describe(definition: ast.Mask | ast.Score | ast.Variant, path: str = "", lib
     )
 
 
-def doc_text(lines: tuple[str, ...]) -> str:
+def doc_lines(lines: tuple[str, ...]) -> list[str]:
     """Documentation without its `##` marks, a line each."""
-    return "\n".join(line.strip().removeprefix("##").strip() for line in lines).strip()
+    return [line.strip().removeprefix("##").strip() for line in lines]
 
 
 def definitions_of(file: ast.File) -> tuple[ast.Mask | ast.Score | ast.Variant, ...]:

@@ -25,6 +25,7 @@ CODES: dict[str, str] = {
     "E0210": "too many arguments",
     "E0211": "a variant that is not registered",
     "E0212": "an argument given twice or out of order",
+    "E0213": "a layer that a model does not have",
     # E03: types and axes
     "E0301": "the wrong type",
     "E0302": "a float where an int is needed",
