@@ -51,10 +51,10 @@ def _print_row(console: Console, manifest: Manifest, width: int) -> None:
 
 
 def first_sentence(doc: str) -> str:
-    """The documentation up to its first full stop or colon outside brackets."""
+    """The documentation up to its first full stop outside brackets."""
     text = " ".join(doc.split())
-    for stop in re.finditer(r"[.:](?= )", text):
-        sentence = text[: stop.start()]
+    for stop in re.finditer(r"\.(?= )", text):
+        sentence = text[: stop.end()]
         if sentence.count("(") == sentence.count(")"):
-            return sentence + "."
+            return sentence
     return text

@@ -6,12 +6,12 @@ Not here: where a module's file is (the caller's `Loader` knows), what a file de
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from maskdsl.meaning.findings import Findings
 from maskdsl.source.diagnostic import MaskError
 from maskdsl.source.suggest import did_you_mean
-from maskdsl.source.text import Source
+from maskdsl.source.text import Source, Span
 from maskdsl.syntax import ast
 from maskdsl.syntax.parse import parse
 
@@ -86,7 +86,7 @@ class _Reader:
             source = self.load(names, use.local, parsed.source)
         except MaskError as error:
             for diagnostic in error.diagnostics:
-                parsed.findings.add(diagnostic)
+                parsed.findings.add(diagnostic if diagnostic.span else replace(diagnostic, span=_module_span(use)))
             return None
         if source is None:
             _refuse_unknown(parsed, use, self.modules)
@@ -97,12 +97,16 @@ def _refuse_unknown(parsed: Parsed, use: ast.Use, modules: Modules) -> None:
     name = ("." if use.local else "") + ".".join(n.text for n in use.module)
     where = "in this file's own folder" if use.local else "near this file, nor among the registered libraries"
     advice = did_you_mean(use.module[-1].text, () if use.local else modules())
-    span = use.module[0].span.to(use.module[-1].span)
-    parsed.findings.tell("E0204", f"no module `{name}` {where}", span, help=advice)
+    parsed.findings.tell("E0204", f"no module `{name}` {where}", _module_span(use), help=advice)
+
+
+def _module_span(use: ast.Use) -> Span:
+    """Where an import names its module."""
+    return use.module[0].span.to(use.module[-1].span)
 
 
 def _refuse_circle(parsed: Parsed, use: ast.Use, circle: list[Parsed]) -> None:
-    span = use.module[0].span.to(use.module[-1].span)
+    span = _module_span(use)
     if len(circle) == 1:
         advice = ("leave the import out: its names are known",)
         return parsed.findings.tell("E0206", "a module imports itself", span, help=advice)

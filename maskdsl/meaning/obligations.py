@@ -38,7 +38,8 @@ def obligations(variant: Variant) -> list[Diagnostic]:
     """What is not proven about a definition (E0402, E0404, E0405), in the order of the text.
 
     Constants may still be open: what cannot be proven for all their values counts as proven if it holds for their
-    defaults, because the proofs are repeated when the constants are fixed. Open mask parameters are unknown truths.
+    defaults, and a divisor of constants without defaults if it is not zero as long as nothing wraps around, because
+    the proofs are repeated when the constants are fixed. Open mask parameters are unknown truths.
     Raises MaskError E0406 when the definition grows too large.
     """
     budgets = Budget(STEPS), Budget(STEPS), Budget(STEPS // 4)
@@ -96,10 +97,24 @@ class _Expression:
         if left and self._has_defaults():
             fixed = Prover(self.facts, fixed=self.defaults, budget=self.budgets[1])
             left = _Places(self.root, fixed, fixed).unmet(left)
+        left = self._not_settled_later(left)
         groups: dict[tuple[int, int, bool], list[Demand]] = {}
         for demand in left:
             groups.setdefault((id(demand.node), demand.place, demand.kind == "zero"), []).append(demand)
         return [self._advised(group) for group in groups.values()]
+
+    def _not_settled_later(self, left: list[Demand]) -> list[Demand]:
+        """Without divisors that only a product too large for an int could make zero: their constants are still open."""
+        later = [d for d in left if d.kind == "zero" and self._is_open(d.child)]
+        if not later:
+            return left
+        doubtful = self._places(self.facts, self.budgets[1], wraps=False).unmet(later)
+        return [d for d in left if d not in later or d in doubtful]
+
+    def _is_open(self, divisor: Node) -> bool:
+        """Whether a divisor is made of constants alone, one of them without a default."""
+        constants = [n.constant for n in topological(divisor) if isinstance(n, Use)]
+        return _is_constant(divisor) and any(("use", c) not in self.defaults for c in constants)
 
     def _places(self, facts: Sequence[Node], budget: Budget, wraps: bool = True) -> _Places:
         """The walk through the expression; lookups may take the divisors that are constants to be positive."""

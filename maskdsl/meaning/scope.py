@@ -25,13 +25,6 @@ PLACE_NAMES = (*COORDINATES, "kv_h", *LENGTHS)
 OWN_NAMES = frozenset({*PLACE_NAMES, "size", "ascending", *FUNCTIONS})
 """Names with a fixed meaning everywhere."""
 
-FOREIGN = {
-    "q_idx": "q", "kv_idx": "k", "k_idx": "k", "batch": "b", "head": "h", "kv_head": "kv_h", "True": "true",
-    "False": "false", "len": "size", "Infinity": "inf", "shape": "size", "log_sigmoid": "logsigmoid", "power": "pow",
-    "minimum": "min", "maximum": "max", "clip": "clamp", "seq_len": "q_len", "k_len": "kv_len", "idx": "q",
-}
-"""What people who come from Python and PyTorch write, and its name here."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Given:

@@ -100,9 +100,10 @@ _LENGTHS = "the lengths of the current sequence are `q_len` and `kv_len`, an axi
 _NO_MODULE = "functions have no module: `exp(x)`"
 _INFINITE = "infinity is `inf`, and less than everything is `-inf`"
 
-# Names that resolve to nothing here but mean something elsewhere; for the checker's "unknown name".
+# Names that resolve to nothing here but mean something elsewhere, and what to write.
 NAMES: dict[str, str] = {
     "q_idx": "the position of the query is `q`", "kv_idx": "the position of the key is `k`",
+    "idx": "the position of the query is `q`",
     "q_index": "the position of the query is `q`", "kv_index": "the position of the key is `k`",
     "k_idx": "the position of the key is `k`", "i": "the position of the query is `q`",
     "j": "the position of the key is `k`", "kv": "the position of the key is `k`",
@@ -117,9 +118,12 @@ NAMES: dict[str, str] = {
     "maximum": "the largest is `max(x, y)`", "minimum": "the smallest is `min(x, y)`",
     "clip": "write `clamp(x, lo, hi)`", "relu": "write `max(x, 0.0)`", "power": "a power is `x ** y`",
     "round": "write `floor(x + 0.5)`",
+    "log_sigmoid": "write `logsigmoid(x)`", "shape": "the length of an axis is `size(axis)`",
+    "k_len": _LENGTHS,
     "len": _LENGTHS, "seq_len": _LENGTHS, "q_length": _LENGTHS, "kv_length": _LENGTHS, "Lq": _LENGTHS, "Lk": _LENGTHS,
     "num_heads": "the number of heads is `size(head)`", "n_heads": "the number of heads is `size(head)`",
     "batch_size": "the number of batch rows is `size(batch)`",
+    "Infinity": _INFINITE,
     "Inf": _INFINITE, "INF": _INFINITE, "infinity": _INFINITE, "nan": "no value is ever NaN here",
     "float32": "write `float(x)`", "int32": "write `int(x)`", "bool_": "compare: `x != 0`",
     "not_equal": "different is `!=`", "equal": "equality is `==`", "logit": "the incoming score is `score`",

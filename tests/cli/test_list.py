@@ -36,7 +36,8 @@ def test_other_libraries_are_listed_by_their_name(tmp_path: Path) -> None:
     ("doc", "sentence"),
     [
         ("One. Two.", "One."),
-        ("By Press (et al. 2022), first: and so on.", "By Press (et al. 2022), first."),
+        ("By Press (et al. 2022), first: and so on. More.", "By Press (et al. 2022), first: and so on."),
+        ("Two kinds: one, and another.", "Two kinds: one, and another."),
         ("Over\ntwo lines", "Over two lines"),
         ("", ""),
     ],

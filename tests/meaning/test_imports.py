@@ -57,6 +57,16 @@ def test_errors_of_imports_come_after_the_files_own() -> None:
     assert [(d.code, d.span.source.name) for d in found if d.span] == [("E0201", "test.mask"), ("E0201", "a.mask")]
 
 
+def test_what_is_wrong_with_finding_a_module_points_to_the_import() -> None:
+    def load(module: tuple[str, ...], local: bool, importer: Source) -> Source | None:
+        raise MaskError(Diagnostic("E0204", "several files answer"))
+
+    (found,) = check(Source("m", "from causal import x\nfrom base.causal import y\nmask m = x"), load).diagnostics[:1]
+    assert found.span is not None and found.span.text == "causal"
+    spans = [d.span.text for d in check(Source("m", "from a import x\nfrom b.c import y"), load).diagnostics if d.span]
+    assert spans == ["a", "b.c"]
+
+
 def test_lints_of_imports_are_not_told() -> None:
     assert codes("from a import x\nmask m = x(1) and k < q", {"a": "mask x(w: int) = k <= q"}) == []
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from meaning import checked, codes, marked, sound
 
-from maskdsl.meaning.scope import FOREIGN, KEYWORDS, OWN_NAMES
+from maskdsl.meaning.scope import KEYWORDS, OWN_NAMES
+from maskdsl.syntax.habits import NAMES, WORDS
 
 
 @pytest.mark.parametrize("word", sorted(OWN_NAMES - KEYWORDS))
@@ -108,10 +109,20 @@ def test_unknown_names_are_told_once_a_definition_with_advice() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", sorted(FOREIGN))
+@pytest.mark.parametrize("name", sorted(NAMES.keys() - KEYWORDS - WORDS.keys()))
 def test_habits_have_their_own_advice(name: str) -> None:
     (found,) = checked(f"mask m = {name} < 3").diagnostics
-    assert (found.code, found.help) == ("E0201", (f"write `{FOREIGN[name]}`",))
+    assert (found.code, found.help) == ("E0201", (NAMES[name],))
+
+
+def test_no_habit_is_a_name_of_the_language() -> None:
+    assert not (NAMES.keys() - KEYWORDS) & OWN_NAMES
+
+
+def test_an_axis_may_be_called_like_a_definition() -> None:
+    assert [d.code for d in checked("mask m(t: int[m]) = any(t[i] == k for i in range(size(m)))").diagnostics] == []
+    assert codes("mask m(t: int[n, m]) = k < size(m) and t[0, 0] == q requires size(m) >= 1, ascending(t, m)") == []
+    assert codes("variant m(t: float[m]) {\n    mask = k < size(m)\n    sink = t[min(h, size(m) - 1)]\n}") == []
 
 
 def test_functions_need_their_arguments() -> None:

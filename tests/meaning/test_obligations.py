@@ -11,8 +11,10 @@ import pytest
 from maskdsl.ir.nodes import Literal, Lookup, Node, Op, Size, Symbol, Use, Variant, literal
 from maskdsl.ir.ops import make
 from maskdsl.ir.types import BOOL, INT, Constant, Table
+from maskdsl.meaning.instantiate import instantiate
 from maskdsl.meaning.module import check
 from maskdsl.meaning.obligations import obligations
+from maskdsl.source.diagnostic import MaskError
 from maskdsl.source.render import render_text
 from maskdsl.source.text import Source
 
@@ -85,6 +87,36 @@ def test_defaults_count_until_the_constants_are_fixed() -> None:
     for default, expected in ((4, []), (5, ["E0402"]), (0, ["E0402", "E0404"])):
         variant = Variant("m", "mask", (T, w), ((w, literal(default)),), mask=mask, facts=(fact,))
         assert sorted(d.code for d in obligations(variant)) == expected
+
+
+POSITIVE = "requires a >= 1, n >= 1"
+
+
+@pytest.mark.parametrize("divisor", ["a * n", "2 * a * n", "a * n + 1", "a + n", "a * n * a", "(a * n)"])
+def test_a_product_of_positive_constants_is_no_zero(divisor: str) -> None:
+    text = f"mask m(a: int, n: int) = q // ({divisor}) == k % ({divisor}) {POSITIVE}"
+    module = check(Source("m.mask", text), lambda *_: None)
+    assert module.errors == ()
+    instantiate(module.definitions["m"], {"a": 3, "n": 5})
+
+
+def test_a_product_that_wraps_around_to_zero_is_refused_when_it_is_known() -> None:
+    text = f"mask m(a: int, n: int) = q // (a * n) == k {POSITIVE}"
+    open_ = check(Source("m.mask", text), lambda *_: None).definitions["m"]
+    with pytest.raises(MaskError) as caught:
+        instantiate(open_, {"a": 65536, "n": 65536})
+    assert [d.code for d in caught.value.diagnostics] == ["E0404"]
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    ["a: int[], n: int[]", "a: int, n: int[]", "a: int = 65536, n: int = 65536"],
+)
+def test_a_product_that_may_be_zero_at_run_time_is_refused(parameters: str) -> None:
+    text = f"mask m({parameters}) = q // (a * n) == k {POSITIVE}"
+    assert [d.code for d in check(Source("m.mask", text), lambda *_: None).errors] == ["E0404"]
+    loose = f"mask m({parameters.split(' = ')[0].split(',')[0]}, n: int) = q // (a - n) == k {POSITIVE}"
+    assert [d.code for d in check(Source("m.mask", loose), lambda *_: None).errors] == ["E0404"]
 
 
 # ---------------------------------------------------------------- hostile programs
