@@ -26,8 +26,8 @@ class Lists(NamedTuple):
 
 def empty_lists(batch: int, heads: int, rows: int, columns: int, device: torch.device) -> Lists:
     """Buffers for the lists of one direction."""
-    counts = torch.empty((2, batch, heads, rows), dtype=torch.int32, device=device)
-    indices = torch.empty((2, batch, heads, rows, columns), dtype=torch.int32, device=device)
+    counts = torch.empty((2, batch, heads, rows), dtype=torch.int32, device=device).unbind()
+    indices = torch.empty((2, batch, heads, rows, columns), dtype=torch.int32, device=device).unbind()
     return Lists(counts[0], indices[0], counts[1], indices[1])
 
 

@@ -10,15 +10,17 @@ Not here: the tables that the verdict reads (`tile_tables`), torch's BlockMask (
 from __future__ import annotations
 
 import linecache
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from maskdsl.backends.block_lists import Lists
 from maskdsl.backends.statements import Dialect, Statements
+from maskdsl.backends.tile_tables import Call
 from maskdsl.ir.emission import support_for
 from maskdsl.ir.ops_triton import TRITON_SUPPORT, triton_literal
 from maskdsl.ir.types import Scalar, Table
@@ -36,20 +38,61 @@ class Kernel:
     tables: tuple[Table, ...]
     sizes: tuple[str, ...]
     transposed: bool
-    launch: Any
+    function: Any
 
-    def fill(
-        self, lists: Lists, q_len: int, kv_len: int, tables: Mapping[Table, Tensor], sizes: Mapping[str, int]
-    ) -> None:
-        """Fills the lists on their device; `tables` holds the bound tables and the verdict's own."""
-        batch, heads, rows, columns = lists.partial.shape
-        vector = min(VECTOR, max(16, 1 << (columns - 1).bit_length()))
+    def launch(self, verdict: Verdict, call: Call, tables: Mapping[Table, Tensor]) -> Launch:
+        """What fills the lists of a call; `tables` holds the bound tables and the verdict's own."""
+        rows, columns = -(-call.q_len // verdict.q_block), -(-call.kv_len // verdict.k_block)
+        if self.transposed:
+            rows, columns = columns, rows
         bound = [tables[t] for t in self.tables]
         strides = [s for t in bound for s in t.stride()]
-        self.launch[(rows * batch * heads,)](
-            *lists, *bound, q_len, kv_len, rows, columns, heads, *strides, *(sizes[s] for s in self.sizes),
-            VECTOR=vector, num_warps=2 if 128 < columns <= 1024 else 1,
+        numbers = (call.q_len, call.kv_len, rows, columns, call.heads, *strides, *(call.sizes[s] for s in self.sizes))
+        return Launch(
+            self.function, rows * call.batch * call.heads, (*bound, *numbers),
+            vector=min(VECTOR, max(16, 1 << (columns - 1).bit_length())), warps=2 if 128 < columns <= 1024 else 1,
         )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Launch:
+    """A kernel with all of its arguments but the lists, for lists of one shape on one device.
+
+    Triton looks up at every launch which compiled kernel fits the arguments. Here they stay the same but for the lists,
+    which are int32 buffers of any alignment, so what the first launch found serves the others.
+    """
+
+    function: Any
+    programs: int
+    arguments: tuple[Any, ...]
+    vector: int
+    warps: int
+    again: Callable[..., None] | None = None
+
+    def __call__(self, lists: Lists) -> None:
+        """Fills the lists."""
+        device = lists.partial.device
+        if device.type == "cuda" and device.index != torch.cuda.current_device():
+            with torch.cuda.device(device):  # Triton launches on the current one
+                return self._launch(lists)
+        return self._launch(lists)
+
+    def _launch(self, lists: Lists) -> None:
+        if self.again is not None:
+            return self.again(*lists, *self.arguments, self.vector)
+        grid, numbers = (self.programs, 1, 1), {"VECTOR": self.vector, "num_warps": self.warps}
+        compiled = self.function[grid](*lists, *self.arguments, **numbers)
+        if compiled is not None and _takes_constants():
+            self.again = compiled[grid]
+        return None
+
+
+@cache
+def _takes_constants() -> bool:
+    """Whether a compiled kernel is called with its constants among the arguments, as in the releases looked at."""
+    from triton import __version__
+
+    return __version__.startswith(("3.6.", "3.7."))
 
 
 def kernel_for(verdict: Verdict, transposed: bool) -> Kernel:

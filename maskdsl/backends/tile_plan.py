@@ -53,55 +53,61 @@ def _is_beyond(tensor: Tensor) -> bool:
     return wide and not (SMALL[0] <= int(tensor.min()) and int(tensor.max()) <= SMALL[1])
 
 
-def plan_block_mask(
-    plan: TilePlan, call: Call, tables: Mapping[Table, Tensor], mask_mod: MaskMod, *,
-    exact: bool = False, transposed: bool = True,
-) -> BlockMask:  # fmt: skip
-    """torch's BlockMask: partial and full lists, and with `transposed` those that the backward pass reads.
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """Makes and fills the BlockMasks of one call out of a plan and tables: the bound ones and the verdict's own.
 
-    `tables` holds the bound tables and the verdict's own (`tile_tables`). The lists have `call.batch` rows and
-    `call.heads` heads: 1 where the mask is the same for all.
-    `exact` evaluates the pairs of the undecided tiles and drops or promotes those that are in truth empty or full.
+    The lists have `call.batch` rows and `call.heads` heads: 1 where the mask is the same for all. `exact` evaluates the
+    pairs of the undecided tiles and drops or promotes those that are in truth empty or full.
     On CUDA the lists of one direction are one launch and nothing is read back, unless `exact`.
     """
-    rows, columns = -(-call.q_len // plan.verdict.q_block), -(-call.kv_len // plan.verdict.k_block)
-    forward = empty_lists(call.batch, call.heads, rows, columns, call.device)
-    backward = empty_lists(call.batch, call.heads, columns, rows, call.device) if transposed else None
-    _fill(plan, call, tables, mask_mod, exact, forward, backward)
-    block = (plan.verdict.q_block, plan.verdict.k_block)
-    lengths = (call.q_len, call.kv_len)
-    return BlockMask(lengths, *forward, *(backward or (None,) * 4), BLOCK_SIZE=block, mask_mod=mask_mod)
+
+    plan: TilePlan
+    call: Call
+    tables: Mapping[Table, Tensor]
+    launches: dict[bool, Callable[[Lists], None]] = field(default_factory=dict)
+
+    def make(self, mask_mod: MaskMod, *, exact: bool = False, transposed: bool = True) -> BlockMask:
+        """torch's BlockMask: partial and full lists, and with `transposed` those that the backward pass reads."""
+        verdict, call = self.plan.verdict, self.call
+        rows, columns = -(-call.q_len // verdict.q_block), -(-call.kv_len // verdict.k_block)
+        forward = empty_lists(call.batch, call.heads, rows, columns, call.device)
+        backward = empty_lists(call.batch, call.heads, columns, rows, call.device) if transposed else None
+        self._fill(mask_mod, exact, forward, backward)
+        lengths, block = (call.q_len, call.kv_len), (verdict.q_block, verdict.k_block)
+        return BlockMask(lengths, *forward, *(backward or (None,) * 4), BLOCK_SIZE=block, mask_mod=mask_mod)
+
+    def refill(self, mask: BlockMask, *, exact: bool = False) -> None:
+        """Fills the lists of a mask of this plan and call anew, in place."""
+        forward = Lists(mask.kv_num_blocks, mask.kv_indices, mask.full_kv_num_blocks, mask.full_kv_indices)
+        backward = None
+        if mask.q_indices is not None:
+            backward = Lists(mask.q_num_blocks, mask.q_indices, mask.full_q_num_blocks, mask.full_q_indices)
+        self._fill(mask.mask_mod, exact, forward, backward)
+
+    def _fill(self, mask_mod: MaskMod, exact: bool, forward: Lists, backward: Lists | None) -> None:
+        if _has_kernels(self.call) and not exact:
+            self._launch(False)(forward)
+            if backward is not None:
+                self._launch(True)(backward)
+            return
+        partial, full = tile_verdicts(self.plan.function, self.plan.verdict, self.call, self.tables)
+        if exact:
+            partial, full = refined(partial, full, self.plan.verdict, self.call, mask_mod)
+        write_lists(partial, full, forward)
+        if backward is not None:
+            write_lists(partial.mT, full.mT, backward)
+
+    def _launch(self, transposed: bool) -> Callable[[Lists], None]:
+        if transposed not in self.launches:
+            kernel = _kernel(self.plan, transposed)
+            self.launches[transposed] = kernel.launch(self.plan.verdict, self.call, self.tables)
+        return self.launches[transposed]
 
 
-def refill_block_mask(
-    plan: TilePlan, call: Call, tables: Mapping[Table, Tensor], mask: BlockMask, *, exact: bool = False
-) -> None:
-    """Fills the lists of a mask that `plan_block_mask` made for this plan and call anew, in place.
-
-    On CUDA, unless `exact`, the host reads nothing back, so a CUDA graph may capture it.
-    """
-    forward = Lists(mask.kv_num_blocks, mask.kv_indices, mask.full_kv_num_blocks, mask.full_kv_indices)
-    backward = None
-    if mask.q_indices is not None:
-        backward = Lists(mask.q_num_blocks, mask.q_indices, mask.full_q_num_blocks, mask.full_q_indices)
-    _fill(plan, call, tables, mask.mask_mod, exact, forward, backward)
-
-
-def _fill(
-    plan: TilePlan, call: Call, tables: Mapping[Table, Tensor], mask_mod: MaskMod, exact: bool,
-    forward: Lists, backward: Lists | None,
-) -> None:  # fmt: skip
-    if call.device.type == "cuda" and not exact:
-        for transposed, lists in ((False, forward), (True, backward)):
-            if lists is not None:
-                _kernel(plan, transposed).fill(lists, call.q_len, call.kv_len, tables, call.sizes)
-        return
-    partial, full = tile_verdicts(plan.function, plan.verdict, call, tables)
-    if exact:
-        partial, full = refined(partial, full, plan.verdict, call, mask_mod)
-    write_lists(partial, full, forward)
-    if backward is not None:
-        write_lists(partial.mT, full.mT, backward)
+def _has_kernels(call: Call) -> bool:
+    """Whether lists are built by kernels of our own."""
+    return call.device.type == "cuda"
 
 
 def _kernel(plan: TilePlan, transposed: bool) -> Any:

@@ -5,10 +5,11 @@ Not here: checking tables (`tables`, `facts`), the definition without its tables
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import cache, partial
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -25,11 +26,14 @@ from maskdsl.binding.kept import Kept
 from maskdsl.binding.lowered import Lowered, Lowering
 from maskdsl.binding.shapes import Lengths, check_call, check_sizes
 from maskdsl.binding.tables import BoundTables
-from maskdsl.binding.tile_masks import Formula, TileMasks
-from maskdsl.ir.nodes import LENGTHS, Node
+from maskdsl.binding.tile_masks import Formula, Prepared, TileMasks
+from maskdsl.ir.nodes import LENGTHS, Node, Variant
 from maskdsl.ir.types import Table
 from maskdsl.meaning.facts import all_facts
 from maskdsl.source.diagnostic import Diagnostic, MaskError
+
+if TYPE_CHECKING:
+    from maskdsl.binding.arrangements import Arrangement
 
 BlockSize = int | tuple[int, int]
 
@@ -57,6 +61,7 @@ class Bound:
         self._moved: dict[torch.device, dict[Table, Tensor]] = {}
         self._masks = TileMasks()
         self._calls: Kept[tuple[flex.Mods, Formula]] = Kept()
+        self._ready: Kept[tuple[flex.Mods, Prepared]] = Kept()
         self._derived: Kept[dict[Table, Tensor]] = Kept()
         ready, self._waiting = split_facts(all_facts(self._variant), self._sizes)
         self._settled: set[frozenset[tuple[str, int]]] = set()
@@ -70,6 +75,31 @@ class Bound:
     def tables(self) -> dict[str, Tensor]:
         """The bound tensors by name."""
         return {t.name: tensor for t, tensor in self._bound.tensors.items()}
+
+    @property
+    def variant(self) -> Variant:
+        """The definition as the compiler sees it, before any pass."""
+        return self._variant
+
+    @property
+    def bound_tables(self) -> BoundTables:
+        """The bound tensors by table."""
+        return self._bound
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The lengths of axes that tables or `bind(sizes=…)` gave."""
+        return dict(self._sizes)
+
+    def arranged(self, layout: Arrangement) -> Bound:
+        """The same meaning in a layout's physical coordinates, such as `maskdsl.Packed(cu_seqlens)`.
+
+        What it offers, mods, BlockMasks and attention, is then for q, k and v as they stand in memory; `batch` and
+        `position` of tables go on meaning the request and the logical place.
+        """
+        from maskdsl.binding.arranged import arranged
+
+        return arranged(self, layout)
 
     @property
     def source(self) -> str:
@@ -115,18 +145,26 @@ class Bound:
         if out is not None:
             return self._refilled(out, (q_len, kv_len), _pair(block_size), exact)
         where = build_device(device, self._bound.tensors.values())
-        require_device(where, self._variant.span)
-        mods, formula = self._mods(Lengths(B or 1, H or 1, kv_heads or H or 1, q_len, kv_len), where)
-        batch, heads = (B or 1 if "b" in mods.reads else 1), (H or 1 if "h" in mods.reads else 1)
-        shape = Shape(batch, heads, q_len, kv_len, *_pair(block_size))
-        with torch.inference_mode(False), torch.no_grad():
-            return self._masks.get(formula, _mask_mod(mods), shape, where, transposed, exact=exact, fresh=fresh)
+        if where not in self._moved:
+            require_device(where, self._variant.span)
+        lengths, block = Lengths(B or 1, H or 1, kv_heads or H or 1, q_len, kv_len), _pair(block_size)
+        prepare = partial(self._prepared, lengths, block, where)
+        with _plain_tensors():
+            mods, ready = self._ready.get((lengths, block, where), self._tensors(where).values(), prepare)
+            return self._masks.get_of(ready, _mask_mod(mods), transposed, exact=exact, fresh=fresh)
+
+    def _prepared(self, lengths: Lengths, block: tuple[int, int], device: torch.device) -> tuple[flex.Mods, Prepared]:
+        """The mods of a call, and what its masks are made of."""
+        mods, formula = self._mods(lengths, device)
+        batch, heads = (lengths.batch if "b" in mods.reads else 1), (lengths.head if "h" in mods.reads else 1)
+        shape = Shape(batch, heads, lengths.q_len, lengths.kv_len, *block)
+        return mods, self._masks.prepared(formula, shape, device)
 
     def _refilled(self, out: BlockMask, lengths: tuple[int, int], block: tuple[int, int], exact: bool) -> BlockMask:
         """The mask `out` after its lists were filled anew."""
         if out not in self._masks.made or (out.seq_lengths, out.BLOCK_SIZE) != (lengths, block):
             raise MaskError(_not_ours(self._variant.name, out, lengths, block, self._variant.span))
-        with torch.inference_mode(False), torch.no_grad():
+        with _plain_tensors():
             self._masks.refill(out, exact=exact)
         return out
 
@@ -213,6 +251,17 @@ class Bound:
         )  # fmt: skip
         mask = partial(self._lowering.tile_mask_at, sizes)
         return mods, Formula(mask, emitted.source, tensors, sizes, self._lowering.ranges, lowered.variant.derived)
+
+
+def _plain_tensors() -> AbstractContextManager[None]:
+    """Where tensors are made that any pass may keep, and nothing is recorded."""
+    return _outside_inference() if torch.is_inference_mode_enabled() else torch.no_grad()
+
+
+@contextmanager
+def _outside_inference() -> Iterator[None]:
+    with torch.inference_mode(False), torch.no_grad():
+        yield
 
 
 def _mask_mod(mods: flex.Mods) -> Callable[..., Tensor] | None:

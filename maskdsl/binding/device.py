@@ -19,6 +19,11 @@ def build_device(device: torch.device | str | None, tables: Iterable[Tensor]) ->
 
 
 def _numbered(device: torch.device) -> torch.device:
-    if device.type == "cuda" and device.index is None and torch.cuda.is_available():
+    if device.type == "cuda" and device.index is None and _has_cuda():
         return torch.device("cuda", torch.cuda.current_device())
     return device
+
+
+def _has_cuda() -> bool:
+    # Asking for the devices takes microseconds, which every call would spend.
+    return torch.cuda.is_initialized() or torch.cuda.is_available()

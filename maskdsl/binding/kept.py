@@ -27,15 +27,20 @@ class Kept(Generic[T]):
         if versions is None:
             return build()
         whole = (key, versions)
-        if whole not in self.values:
-            self.values[whole] = build()
-        self.values.move_to_end(whole)
-        while len(self.values) > MOST:
+        if whole in self.values:
+            self.values.move_to_end(whole)
+            return self.values[whole]
+        made = self.values[whole] = build()
+        if len(self.values) > MOST:
             self.values.popitem(last=False)
-        return self.values[whole]
+        return made
 
 
 def _versions(tables: Iterable[Tensor]) -> tuple[int, ...] | None:
     """Counts of the writes into the tables; None where torch does not count them."""
-    found = list(tables)
-    return None if any(t.is_inference() for t in found) else tuple(t._version for t in found)
+    found = []
+    for table in tables:
+        if table.is_inference():
+            return None
+        found.append(table._version)
+    return tuple(found)

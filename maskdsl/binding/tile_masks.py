@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask
 
 from maskdsl.backends.flex_blocks import MaskMod, Shape, everything
-from maskdsl.backends.tile_plan import TilePlan, limits_of, plan_block_mask, refill_block_mask, tile_plan
+from maskdsl.backends.tile_plan import Builder, TilePlan, limits_of, tile_plan
 from maskdsl.backends.tile_tables import Call, make_tile_tables
 from maskdsl.binding.derived import derived_tables
 from maskdsl.binding.kept import Kept
@@ -44,13 +44,10 @@ class Formula:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """What a BlockMask is made of that depends on tables and lengths alone; `tables` has all that the verdict reads."""
+    """What a BlockMask is made of that depends on tables and lengths alone."""
 
     formula: Formula
-    shape: Shape
-    plan: TilePlan
-    call: Call
-    tables: Mapping[Table, Tensor]
+    builder: Builder
 
 
 @dataclass(slots=True)
@@ -68,10 +65,21 @@ class TileMasks:
         exact: bool = False, fresh: bool = False,
     ) -> BlockMask:
         """The BlockMask for a shape; `fresh` makes the lists anew, though not what depends on tables alone."""
-        build = partial(self._build, formula, mask_mod or everything, shape, device, transposed, exact)
+        return self.get_of(self.prepared(formula, shape, device), mask_mod, transposed, exact=exact, fresh=fresh)
+
+    def get_of(
+        self, ready: Prepared, mask_mod: MaskMod | None, transposed: bool, *, exact: bool = False, fresh: bool = False
+    ) -> BlockMask:
+        """The same of what `prepared` gave and the tables are still as they were then."""
         if fresh:
-            return build()
-        return self.masks.get((formula, shape, device, transposed, exact), formula.tables.values(), build)
+            return self._build(ready, mask_mod, transposed, exact)
+        build = partial(self._build, ready, mask_mod, transposed, exact)
+        return self.masks.get((ready, transposed, exact), ready.formula.tables.values(), build)
+
+    def prepared(self, formula: Formula, shape: Shape, device: torch.device) -> Prepared:
+        """What the masks of a shape are made of."""
+        prepare = partial(self._prepare, formula, shape, device)
+        return self.calls.get((formula, shape, device), formula.tables.values(), prepare)
 
     def plan(self, formula: Formula, q_block: int, k_block: int) -> TilePlan:
         """How the tiles of a mask are decided, for these block sizes and what its int tables hold now."""
@@ -88,25 +96,22 @@ class TileMasks:
         The plan stays: int tables whose values lay within ±2**26 keep that range.
         """
         prepared = self.made[mask]
-        for table, fresh in derived_tables(prepared.formula.derived, prepared.formula.tables).items():
-            prepared.formula.tables[table].copy_(fresh)
-        tables = _with_tile_tables(prepared.plan, prepared.call, prepared.formula.tables)
-        refill_block_mask(prepared.plan, prepared.call, tables, mask, exact=exact)
+        tables, plan, call = prepared.formula.tables, prepared.builder.plan, prepared.builder.call
+        for table, fresh in derived_tables(prepared.formula.derived, tables).items():
+            tables[table].copy_(fresh)
+        builder = _builder(plan, call, tables) if plan.verdict.tables else prepared.builder
+        builder.refill(mask, exact=exact)
 
-    def _build(
-        self, formula: Formula, mask_mod: MaskMod, shape: Shape, device: torch.device, transposed: bool, exact: bool
-    ) -> BlockMask:
-        prepare = partial(self._prepare, formula, shape, device)
-        ready = self.calls.get((formula, shape, device), formula.tables.values(), prepare)
-        mask = plan_block_mask(ready.plan, ready.call, ready.tables, mask_mod, exact=exact, transposed=transposed)
+    def _build(self, ready: Prepared, mask_mod: MaskMod | None, transposed: bool, exact: bool) -> BlockMask:
+        mask = ready.builder.make(mask_mod or everything, exact=exact, transposed=transposed)
         self.made[mask] = ready
         return mask
 
     def _prepare(self, formula: Formula, shape: Shape, device: torch.device) -> Prepared:
         plan = self.plan(formula, shape.q_block, shape.kv_block)
         call = Call(shape.batch, shape.heads, shape.q_len, shape.kv_len, device, formula.sizes)
-        return Prepared(formula, shape, plan, call, _with_tile_tables(plan, call, formula.tables))
+        return Prepared(formula, _builder(plan, call, formula.tables))
 
 
-def _with_tile_tables(plan: TilePlan, call: Call, tables: Mapping[Table, Tensor]) -> dict[Table, Tensor]:
-    return {**tables, **make_tile_tables(plan.verdict, call, tables)}
+def _builder(plan: TilePlan, call: Call, tables: Mapping[Table, Tensor]) -> Builder:
+    return Builder(plan, call, {**tables, **make_tile_tables(plan.verdict, call, tables)})

@@ -50,7 +50,7 @@ def lists_of(case: Case, transposed: bool) -> Lists:
     rows, columns = -(-shape.q_len // verdict.q_block), -(-shape.kv_len // verdict.k_block)
     lists = empty_lists(shape.b, shape.h, *((columns, rows) if transposed else (rows, columns)), CPU)
     bound = {**tables, **make_tile_tables(verdict, call, tables)}
-    kernel_for(verdict, transposed).fill(lists, shape.q_len, shape.kv_len, bound, case.sizes)
+    kernel_for(verdict, transposed).launch(verdict, call, bound)(lists)
     return lists
 
 
