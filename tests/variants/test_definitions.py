@@ -5,22 +5,19 @@ Reference and emitted mods are compared densely at several sizes, odd ones inclu
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from collected import ORACLES
 from oracle import Array, Oracle, Sizes
 
 import maskdsl
 from maskdsl.backends import reference
 
-FAMILIES = sorted(path.stem for path in Path(__file__).parent.glob("*_oracles.py"))
-ORACLES: dict[str, Oracle] = {n: o for f in FAMILIES for n, o in importlib.import_module(f).ORACLES.items()}
 SIZES = (Sizes(1, 1, 1, 1), Sizes(2, 3, 7, 7), Sizes(1, 6, 37, 37), Sizes(2, 4, 5, 33), Sizes(1, 2, 129, 129))
 CASES = [
     pytest.param(name, constants, id=f"{name}-{number}")
