@@ -1,0 +1,32 @@
+"""A bound definition in a layout: another bound definition, which speaks of physical coordinates.
+
+Not here: layouts and their tensors (`arrangements`), the substitution itself (`layouts.arrange`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from maskdsl.binding.arrangements import Arrangement
+from maskdsl.binding.lowered import Lowering
+from maskdsl.binding.tables import BoundTables, axis_sizes
+from maskdsl.layouts.arrange import arrange
+
+if TYPE_CHECKING:
+    from maskdsl.binding.bound import Bound
+
+
+def arranged(bound: Bound, arrangement: Arrangement) -> Bound:
+    """The definition of `bound`, over its tables, in the physical coordinates of a layout.
+
+    Tables keep their logical indices: `batch` is the request, `position` the logical place. Raises MaskError E0609
+    where a size that the layout changes must be known and is not.
+    """
+    layout = arrangement.layout
+    logical = {**arrangement.sizes, **bound.sizes}
+    made = arrange(bound.variant, layout, logical)
+    tables = bound.bound_tables
+    tensors = {made.tables[t]: x for t, x in tables.tensors.items()} | dict(arrangement.tensors)
+    converted = frozenset(made.tables[t] for t in tables.converted)
+    physical = {axis: n for axis, n in bound.sizes.items() if axis in ("head", "kv_head") and axis not in layout.counts}
+    return type(bound)(Lowering(made.variant), BoundTables(tensors, converted, axis_sizes(tensors)), physical)
