@@ -2,7 +2,8 @@
 
 One launch fills the partial and the full lists of one direction: each program walks its row in vectors of tiles,
 decides them by the verdict's formulas and writes the indices at a running count. Nothing is read back by the host.
-The kernel is compiled once per verdict: lengths, tables and their strides are run-time arguments.
+The kernel of a verdict is compiled once, and once more for very long rows: lengths, tables and their strides are
+run-time arguments.
 
 Not here: the tables that the verdict reads (`tile_tables`), torch's BlockMask (`flex_blocks`).
 """
@@ -27,7 +28,10 @@ from maskdsl.ir.types import Scalar, Table
 from maskdsl.tiles.verdict import Verdict
 
 VECTOR = 256
-"""Tiles decided at once by a program, the best of 256 to 2048 on an H100; shorter rows take the next power of two."""
+"""Tiles decided at once by a program, the best of 256 to 2048 on an H100."""
+
+LONG = 1024
+"""Rows of more tiles are faster by programs of one warp, others by two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class Kernel:
         numbers = (call.q_len, call.kv_len, rows, columns, call.heads, *strides, *(call.sizes[s] for s in self.sizes))
         return Launch(
             self.function, rows * call.batch * call.heads, (*bound, *numbers),
-            vector=min(VECTOR, max(16, 1 << (columns - 1).bit_length())), warps=2 if 128 < columns <= 1024 else 1,
+            warps=2 if columns <= LONG else 1,
         )  # fmt: skip
 
 
@@ -65,7 +69,6 @@ class Launch:
     function: Any
     programs: int
     arguments: tuple[Any, ...]
-    vector: int
     warps: int
     again: Callable[..., None] | None = None
 
@@ -79,9 +82,9 @@ class Launch:
 
     def _launch(self, lists: Lists) -> None:
         if self.again is not None:
-            return self.again(*lists, *self.arguments, self.vector)
-        grid, numbers = (self.programs, 1, 1), {"VECTOR": self.vector, "num_warps": self.warps}
-        compiled = self.function[grid](*lists, *self.arguments, **numbers)
+            return self.again(*lists, *self.arguments, VECTOR)
+        grid = (self.programs, 1, 1)
+        compiled = self.function[grid](*lists, *self.arguments, VECTOR=VECTOR, num_warps=self.warps)
         if compiled is not None and _takes_constants():
             self.again = compiled[grid]
         return None
@@ -92,7 +95,7 @@ def _takes_constants() -> bool:
     """Whether a compiled kernel is called with its constants among the arguments, as in the releases looked at."""
     from triton import __version__
 
-    return __version__.startswith(("3.6.", "3.7."))
+    return bool(__version__.startswith(("3.6.", "3.7.")))
 
 
 def kernel_for(verdict: Verdict, transposed: bool) -> Kernel:

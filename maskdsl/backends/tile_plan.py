@@ -107,7 +107,7 @@ class Builder:
 
 def _has_kernels(call: Call) -> bool:
     """Whether lists are built by kernels of our own."""
-    return call.device.type == "cuda"
+    return bool(call.device.type == "cuda")
 
 
 def _kernel(plan: TilePlan, transposed: bool) -> Any:

@@ -26,4 +26,4 @@ def _numbered(device: torch.device) -> torch.device:
 
 def _has_cuda() -> bool:
     # Asking for the devices takes microseconds, which every call would spend.
-    return torch.cuda.is_initialized() or torch.cuda.is_available()
+    return bool(torch.cuda.is_initialized() or torch.cuda.is_available())
