@@ -16,6 +16,8 @@ from maskdsl.ir.emission import Argument, Writer
 from maskdsl.ir.names import fresh, stem
 from maskdsl.ir.nodes import Literal, Lookup, Node, Op, Size, Symbol, Value
 from maskdsl.ir.ops import OPS, Function
+from maskdsl.ir.ops_flash import FLASH_SUPPORT
+from maskdsl.ir.ops_inductor import INDUCTOR_SUPPORT
 from maskdsl.ir.ops_torch import TORCH_SUPPORT, torch_literal
 from maskdsl.ir.types import BOOL, FLOAT, INT, Scalar
 from maskdsl.ir.walk import children, topological
@@ -29,13 +31,19 @@ class Dialect:
     """How a language writes what is no row of the table.
 
     `lookup` takes the table's text, the indices' texts and the type; `constant` the text of a literal or of a length
-    that must be a tensor, and its type.
+    that must be a tensor, and its type. `support` are the functions that its expressions may call. A `terse` dialect
+    takes its text from the program in its cheapest form (`mods_strength`). `repeats` says which rows write an argument
+    more than once: they get names.
     """
 
     literal: Callable[[Value], str]
     writer: Callable[[Function], Writer]
     lookup: Callable[[str, list[str], Scalar], str]
     constant: Callable[[str, Scalar], str]
+    support: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
+    terse: bool = False
+    repeats: Callable[[Function], bool] = lambda function: False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +61,10 @@ class Leaves:
 
 @dataclass(slots=True)
 class Body:
-    """Straight-line code: `lines` grow with the values asked for; `taken` are names in use, `read` the symbols read."""
+    """Straight-line code: `lines` grow with the values asked for; `taken` are names in use, `read` the symbols read.
+
+    `natural` tells of a node whether it is an int known to be at least 0.
+    """
 
     dialect: Dialect
     leaves: Leaves
@@ -64,6 +75,7 @@ class Body:
     constants: dict[tuple[str, Scalar], str] = field(default_factory=dict)
     gathered: dict[str, str] = field(default_factory=dict)
     count: int = 0
+    natural: Callable[[Node], bool] = lambda node: False
 
     def add(self, roots: Sequence[Node]) -> list[Argument]:
         """The values of some expressions; each node is written once, however often they share it."""
@@ -129,12 +141,17 @@ class Body:
             case Op(name="sub", args=(Size(axis=axis), Literal(value=1))):
                 return Argument(self._constant(f"{self.leaves.sizes[axis]} - 1", INT, f"last_{axis}"), INT)
             case Op(name=name, args=args):
-                return Argument(self.dialect.writer(OPS[name])(*self._arguments(args)), node.type)
+                given = self._arguments(args, named=self.dialect.repeats(OPS[name]))
+                return Argument(self.dialect.writer(OPS[name])(*given), node.type)
         raise AssertionError(f"{type(node).__name__} has no place after the passes")
 
-    def _arguments(self, args: Sequence[Node]) -> list[Argument]:
+    def _arguments(self, args: Sequence[Node], named: bool) -> list[Argument]:
         """The arguments' texts, at least one of them no literal: the rows need a tensor."""
-        texts = [self.value(a) for a in args]
+        for arg in args if named else ():
+            value = self.value(arg)
+            if not value.is_literal and not value.text.isidentifier():
+                self.values[id(arg)] = replace(value, text=self.named(value.text, ""))
+        texts = [replace(self.value(a), natural=self.natural(a)) for a in args]
         if all(t.is_literal for t in texts):
             texts[0] = Argument(self.tensor(texts[0]), texts[0].type)
         return texts
@@ -157,8 +174,9 @@ def tidy(text: str) -> str:
     return ast.unparse(ast.parse(text, mode="eval"))
 
 
-RESERVED = frozenset(keyword.kwlist) | frozenset(keyword.softkwlist) | frozenset(TORCH_SUPPORT) | frozenset({
-    "torch", "b", "h", "q", "k", "q_idx", "kv_idx", "score", "dtype", "q_len", "kv_len", "mask_mod", "score_mod",
+RESERVED = frozenset(keyword.kwlist) | frozenset(keyword.softkwlist) | frozenset({
+    *INDUCTOR_SUPPORT, *FLASH_SUPPORT, "maskdsl", "torch", "b", "h", "q", "k", "q_idx", "kv_idx", "score", "dtype",
+    "q_len", "kv_len", "mask_mod", "score_mod",
     "make_mask_mod", "make_score_mod",
 })  # fmt: skip
 """Names that emitted Python uses for itself."""
@@ -187,4 +205,27 @@ def torch_constant(text: str, scalar: Scalar) -> str:
     return f"torch.full_like(q, {text}, dtype={TORCH_DTYPES[scalar]})"
 
 
-TORCH = Dialect(torch_literal, lambda function: function.torch, torch_lookup, torch_constant)
+def flash_constant(text: str, scalar: Scalar) -> str:
+    """As `torch_constant`, but no constant to the compiler: CuteDSL loads nothing from an index that is one."""
+    if scalar is INT:
+        return f"torch.where(q < 0, q, {text})"
+    return torch_constant(text, scalar)
+
+
+TORCH = Dialect(torch_literal, lambda f: f.torch, torch_lookup, torch_constant, TORCH_SUPPORT, "torch")
+"""The textbook form: for eager calls, for the CPU, and wherever precision comes first."""
+
+INDUCTOR = Dialect(
+    torch_literal, lambda f: f.inductor or f.torch, torch_lookup, torch_constant, INDUCTOR_SUPPORT, "inductor",
+    terse=True,
+)  # fmt: skip
+"""What Inductor turns into Triton, in the GPU's fast forms."""
+
+FLASH = Dialect(
+    torch_literal, lambda f: f.flash or f.torch, torch_lookup, flash_constant, FLASH_SUPPORT, "flash",
+    terse=True, repeats=lambda f: f.name in ("min", "max", "clamp"),
+)  # fmt: skip
+"""What Inductor turns into CuteDSL, for FlashAttention-4."""
+
+DIALECTS = (TORCH, INDUCTOR, FLASH)
+"""Every dialect of mods."""

@@ -1,7 +1,8 @@
 """How a row of the table is written in a language: argument texts in, expression text out.
 
 A dialect is a column of such writers plus the texts of the functions that its expressions may call (its support). A
-further dialect is a further module like `ops_torch` and a further field of `ops.Function`.
+further dialect is a further module like `ops_torch` and a further field of `ops.Function`; a column may be sparse, and
+stand on another where it has no form of its own.
 """
 
 from __future__ import annotations
@@ -16,11 +17,15 @@ from maskdsl.ir.types import Scalar
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """An argument's text (a name, a call, or in parentheses), its type, and its value if it is a literal."""
+    """An argument's text (a name, a call, or in parentheses), its type, and its value if it is a literal.
+
+    A `natural` int is known to be at least 0.
+    """
 
     text: str
     type: Scalar
     value: Value | None = None
+    natural: bool = False
 
     @property
     def is_literal(self) -> bool:
@@ -37,6 +42,19 @@ def template(text: str) -> Writer:
 
     def write(*args: Argument) -> str:
         return text.format(*(a.text for a in args))
+
+    return write
+
+
+class Unwritable(Exception):
+    """A row has no form in a dialect; the text says which and why."""
+
+
+def refuse(why: str) -> Writer:
+    """The writer of a row that a dialect does not have: raises Unwritable."""
+
+    def write(*args: Argument) -> str:
+        raise Unwritable(why)
 
     return write
 

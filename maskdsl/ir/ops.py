@@ -14,11 +14,13 @@ from maskdsl.ir import ops_bounds_bits as bits
 from maskdsl.ir import ops_bounds_float as floats
 from maskdsl.ir import ops_bounds_int as ints
 from maskdsl.ir import ops_bounds_logic as logic
+from maskdsl.ir import ops_flash as in_flash
+from maskdsl.ir import ops_inductor as in_inductor
 from maskdsl.ir import ops_reference as rules
 from maskdsl.ir import ops_torch as in_torch
 from maskdsl.ir import ops_triton as in_triton
 from maskdsl.ir.algebra import build
-from maskdsl.ir.emission import Writer, template
+from maskdsl.ir.emission import Writer, refuse, template
 from maskdsl.ir.interval import Interval
 from maskdsl.ir.nodes import Literal, Node, Op, Value
 from maskdsl.ir.ops_reference import Reference, quiet
@@ -42,7 +44,9 @@ class Function:
     `variadic` functions take two or more arguments in the language; in the IR they are binary.
     `reference` takes NumPy arrays (int32, float64, bool) and returns one. `torch` and `triton` take one
     `emission.Argument` a parameter and return the text of an expression; the functions that such texts call are in
-    `TORCH_SUPPORT` and `TRITON_SUPPORT`. `rule` is the raw rule of `bounds`.
+    `TORCH_SUPPORT` and `TRITON_SUPPORT`. Mods have two more columns, which are sparse: `inductor`, for what Inductor
+    turns into Triton, and `flash`, for what it turns into CuteDSL; where they are None, `torch` serves. `rule` is the
+    raw rule of `bounds`.
     """
 
     name: str
@@ -55,6 +59,8 @@ class Function:
     symbol: str = ""
     call: str = ""
     variadic: bool = False
+    inductor: Writer | None = None
+    flash: Writer | None = None
 
     @property
     def arity(self) -> int:
@@ -101,6 +107,11 @@ def _by_type(of_int: Rule, of_float: Rule, of_bool: Rule | None = None) -> Rule:
     return lambda *arguments: chosen[arguments[0].type](*arguments)
 
 
+def _cut(operator: str, cut: str, guarded: str) -> Writer:
+    """`//` and `%` for Inductor."""
+    return in_inductor.write_divided(cut, in_torch.write_divided(operator, guarded))
+
+
 TABLE: tuple[Function, ...] = (
     Function("add", "The sum.",
              _same(2, INT, FLOAT), quiet(np.add), symbol="+",
@@ -121,11 +132,15 @@ TABLE: tuple[Function, ...] = (
     Function("floordiv", "The quotient, rounded towards minus infinity.",
              _same(2, INT, FLOAT), quiet(np.floor_divide), symbol="//",
              torch=in_torch.write_divided("//", "floor_divide"), triton=in_triton.write_divided("//", "floor_divide"),
+             inductor=_cut("//", 'torch.div({0}, {1}, rounding_mode="trunc")', "floor_divide"),
+             flash=in_flash.write_divided("//", "flash_divide", refuse("`//` of floats has no form in CuteDSL")),
              rule=_by_type(ints.bound_quotient, floats.bound_float_quotient)),
     Function("mod", "What `//` leaves over: `x - x // y * y`. It has the sign of the divisor.",
              _same(2, INT, FLOAT), quiet(np.mod), symbol="%",
              torch=in_torch.write_divided("%", "floor_remainder"),
              triton=in_triton.write_divided("%", "floor_remainder"),
+             inductor=_cut("%", "torch.fmod({0}, {1})", "floor_remainder"),
+             flash=in_flash.write_divided("%", "flash_remainder", refuse("`%` of floats has no form in CuteDSL")),
              rule=_by_type(ints.bound_remainder, floats.bound_float_remainder)),
     Function("pow", "x to the power y, also written `x ** y`. The exponent of an int is a constant of at least 0.",
              _same(2, INT, FLOAT), quiet(np.power), symbol="**", call="pow",
@@ -178,6 +193,7 @@ TABLE: tuple[Function, ...] = (
     Function("to_int", "The int of a bool (0 or 1) or a float: cut towards zero, kept within int32; 0 of NaN.",
              _convert(INT), quiet(rules.convert_to_int), call="int",
              torch=in_torch.write_int_of, triton=in_triton.write_int_of,
+             flash=in_flash.write_int_of,
              rule=_by_type(floats.bound_unchanged, floats.bound_int_of_float, logic.bound_int_of_bool)),
     Function("to_float", "The float of the same value. An int converts by itself where a float is wanted.",
              _convert(FLOAT), quiet(rules.convert_to_float), call="float",
@@ -190,14 +206,17 @@ TABLE: tuple[Function, ...] = (
     Function("min", "The least of two or more values.",
              _same(2, INT, FLOAT), quiet(np.minimum), call="min", variadic=True,
              torch=in_torch.write_lesser, triton=in_triton.write_lesser,
+             flash=in_flash.write_lesser,
              rule=_by_type(ints.bound_lesser, floats.bound_float_lesser)),
     Function("max", "The greatest of two or more values.",
              _same(2, INT, FLOAT), quiet(np.maximum), call="max", variadic=True,
              torch=in_torch.write_greater, triton=in_triton.write_greater,
+             flash=in_flash.write_greater,
              rule=_by_type(ints.bound_greater, floats.bound_float_greater)),
     Function("clamp", "`clamp(x, low, high)` is `min(max(x, low), high)`.",
              _same(3, INT, FLOAT), quiet(rules.clamp), call="clamp",
              torch=in_torch.write_clamped, triton=in_triton.write_clamped,
+             flash=in_flash.write_clamped,
              rule=_by_type(ints.bound_clamped, floats.bound_float_clamped)),
     Function("floor", "The greatest whole float that is at most x.",
              _same(1, FLOAT), quiet(np.floor), call="floor",
@@ -206,18 +225,22 @@ TABLE: tuple[Function, ...] = (
     Function("ceil", "The least whole float that is at least x.",
              _same(1, FLOAT), quiet(np.ceil), call="ceil",
              torch=template("torch.ceil({0})"), triton=template("libdevice.ceil({0})"),
+             flash=template("(-torch.floor(-{0}))"),
              rule=floats.bound_rounding("ceil")),
     Function("trunc", "x without its fraction, as a float.",
              _same(1, FLOAT), quiet(np.trunc), call="trunc",
              torch=template("torch.trunc({0})"), triton=template("libdevice.trunc({0})"),
+             flash=template("flash_trunc({0})"),
              rule=floats.bound_rounding("trunc")),
     Function("sign", "-1, 0 or 1, as x is negative, zero or positive; 0 of NaN.",
              _same(1, INT, FLOAT), quiet(rules.sign), call="sign",
              torch=template("torch.sign({0})"), triton=template("sign_of({0})"),
+             flash=template("flash_sign({0})"),
              rule=_by_type(ints.bound_sign, floats.bound_float_sign)),
     Function("exp", "e to the power x.",
              _same(1, FLOAT), quiet(np.exp), call="exp",
              torch=template("torch.exp({0})"), triton=template("libdevice.exp({0})"),
+             inductor=template("torch.exp2({0} * 1.4426950408889634)"),
              rule=floats.bound_growing("exp", least=0.0)),
     Function("exp2", "2 to the power x.",
              _same(1, FLOAT), quiet(np.exp2), call="exp2",
@@ -226,14 +249,17 @@ TABLE: tuple[Function, ...] = (
     Function("log", "The natural logarithm: -inf at 0, NaN below.",
              _same(1, FLOAT), quiet(np.log), call="log",
              torch=template("torch.log({0})"), triton=template("tl.log({0})"),
+             inductor=template("(torch.ops.maskdsl.log2_approx({0}) * 0.6931471805599453)"),
              rule=floats.bound_growing("log", start=0.0, absolute=SMALL)),
     Function("log1p", "`log(1 + x)`, precise near 0.",
              _same(1, FLOAT), quiet(np.log1p), call="log1p",
              torch=template("torch.log1p({0})"), triton=template("libdevice.log1p({0})"),
+             flash=template("flash_log1p({0})"),
              rule=floats.bound_growing("log1p", start=-1.0, absolute=SMALL)),
     Function("log2", "The logarithm to the base 2: -inf at 0, NaN below.",
              _same(1, FLOAT), quiet(np.log2), call="log2",
              torch=template("torch.log2({0})"), triton=template("libdevice.log2({0})"),
+             inductor=template("torch.ops.maskdsl.log2_approx({0})"),
              rule=floats.bound_growing("log2", start=0.0, absolute=SMALL)),
     Function("sqrt", "The square root; NaN below 0.",
              _same(1, FLOAT), quiet(np.sqrt), call="sqrt",
@@ -246,6 +272,7 @@ TABLE: tuple[Function, ...] = (
     Function("tanh", "The hyperbolic tangent, between -1 and 1.",
              _same(1, FLOAT), quiet(np.tanh), call="tanh",
              torch=template("torch.tanh({0})"), triton=template("libdevice.tanh({0})"),
+             inductor=template("torch.ops.maskdsl.tanh_approx({0})"),
              rule=floats.bound_growing("tanh", least=-1.0, most=1.0, absolute=SMALL)),
     Function("sigmoid", "`1 / (1 + exp(-x))`, between 0 and 1.",
              _same(1, FLOAT), quiet(rules.sigmoid), call="sigmoid",
@@ -254,6 +281,7 @@ TABLE: tuple[Function, ...] = (
     Function("logsigmoid", "`log(sigmoid(x))`, at most 0; precise for every x.",
              _same(1, FLOAT), quiet(rules.log_sigmoid), call="logsigmoid",
              torch=template("log_sigmoid({0})"), triton=template("log_sigmoid({0})"),
+             inductor=template("fast_log_sigmoid({0})"), flash=template("flash_log_sigmoid({0})"),
              rule=floats.bound_growing("logsigmoid", most=0.0, absolute=SMALL)),
     Function("sin", "The sine of x radians.",
              _same(1, FLOAT), quiet(np.sin), call="sin",

@@ -91,14 +91,15 @@ def write_divided(operator: str, guarded: str) -> Writer:
 
     def write(x: Argument, y: Argument) -> str:
         if x.type is FLOAT:
-            return f"float_{guarded}({_as_tensor(x, y)}, {_as_tensor(y, x)})"
+            return f"float_{guarded}({as_tensor(x, y)}, {as_tensor(y, x)})"
         plain = y.is_literal and y.value not in (0, -1)
-        return f"({x.text} {operator} {y.text})" if plain else f"{guarded}({x.text}, {_as_tensor(y, x)})"
+        return f"({x.text} {operator} {y.text})" if plain else f"{guarded}({x.text}, {as_tensor(y, x)})"
 
     return write
 
 
-def _as_tensor(literal: Argument, like: Argument) -> str:
+def as_tensor(literal: Argument, like: Argument) -> str:
+    """The text of a tensor: of the argument itself, or of its value in the shape and dtype of another."""
     if not literal.is_literal:
         return literal.text
     return f"torch.full_like({like.text}, {literal.text})"
@@ -116,7 +117,7 @@ def write_choice(condition: Argument, x: Argument, y: Argument) -> str:
     """`torch.where`, with one branch made a tensor where both are literals, for the dtype's sake."""
     if condition.is_literal:
         taken, other = (x, y) if condition.value else (y, x)
-        return _as_tensor(taken, other)
+        return as_tensor(taken, other)
     text = x.text
     if x.is_literal and y.is_literal:
         dtype = {INT: "torch.int32", FLOAT: "torch.float32", BOOL: "torch.bool"}[x.type]

@@ -63,6 +63,11 @@ def static_limits(node: Node, limits: Limits) -> tuple[int, int]:
     return found.low, found.high
 
 
+def static_interval(node: Node, limits: Limits) -> Interval:
+    """What encloses the value of a node at every coordinate."""
+    return _static(node, limits)
+
+
 def _static(root: Node, limits: Limits) -> Interval:
     stack = [root]
     while stack:
