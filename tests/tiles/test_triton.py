@@ -21,9 +21,9 @@ from maskdsl.backends import block_mask_triton, tile_plan
 
 pytest.importorskip("triton")
 
-from triton.backends.compiler import GPUTarget  # noqa: E402
-from triton.backends.nvidia import driver as nvidia  # noqa: E402
-from triton.runtime import driver  # noqa: E402
+from triton.backends.compiler import GPUTarget
+from triton.backends.nvidia import driver as nvidia
+from triton.runtime import driver
 
 
 def test_kernels_agree_with_numpy() -> None:
