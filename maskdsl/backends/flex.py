@@ -13,11 +13,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._dynamo.exc import TorchDynamoException
 from torch.nn.attention.flex_attention import BlockMask
 
 from maskdsl.backends.flex_blocks import MaskMod, Shape, everything, for_every_row, sees_some_tile, with_one_more_key
-from maskdsl.backends.flex_kernels import ScoreMod, Signature, call
+from maskdsl.backends.flex_kernels import Kernel, ScoreMod, Signature, call
 from maskdsl.backends.flex_limits import (
     gradient_block,
     kernel_choice,
@@ -40,7 +39,8 @@ class Mods:
 
     The two makers return fresh closures, so that clones of float tables are fresh for every backward pass; None means
     no mask, no score. `captured` are the tensors they close over. `reads` are the coordinates among `b` and `h` that
-    the mask depends on. `scale` is None for 1/sqrt(head_dim). `sink` is float32 [B or 1, Hq] or None.
+    the mask depends on. `scale` is None for 1/sqrt(head_dim). `sink` is float32 [B or 1, Hq] or None. `kernel` runs
+    the call once everything around the kernel is settled.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Mods:
     scale: float | None = None
     sink: Tensor | None = None
     normalize: bool = True
+    kernel: Kernel = call
 
 
 Blocks = Callable[[Shape, torch.device, bool], BlockMask]
@@ -202,13 +203,15 @@ def _run(
 ) -> Tensor:
     sink = mods.sink if signature.finish == "sink" else None
     try:
-        return call(signature, qkv, mask, (mask_mod, score_mod), sink)
+        return mods.kernel(signature, qkv, mask, (mask_mod, score_mod), sink)
     except _compile_errors() as error:
         raise MaskError(_not_compiled(mods, error)) from error
 
 
 def _compile_errors() -> tuple[type[Exception], ...]:
-    """What torch and Triton raise when a kernel cannot be made."""
+    """What torch and Triton raise when a kernel cannot be made; imported only then, since Dynamo takes seconds."""
+    from torch._dynamo.exc import TorchDynamoException
+
     try:
         from triton.runtime.errors import OutOfResources
     except ImportError:

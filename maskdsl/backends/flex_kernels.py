@@ -38,6 +38,12 @@ class Signature(NamedTuple):
     static: tuple[Any, ...]
 
 
+Kernel = Callable[
+    [Signature, tuple[Tensor, Tensor, Tensor], BlockMask, tuple[MaskMod, ScoreMod | None], Tensor | None], Tensor
+]
+"""What runs a call: as `call` does by compiling, or from what was compiled before."""
+
+
 def call(
     signature: Signature,
     qkv: tuple[Tensor, Tensor, Tensor],

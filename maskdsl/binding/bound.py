@@ -5,10 +5,11 @@ Not here: checking tables (`tables`, `facts`), the definition without its tables
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache, partial, wraps
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
@@ -17,6 +18,7 @@ from torch.nn.attention.flex_attention import BlockMask
 
 from maskdsl.backends import flex
 from maskdsl.backends.flex_blocks import Shape
+from maskdsl.backends.flex_kernels import Kernel, call
 from maskdsl.backends.flex_limits import require_device
 from maskdsl.backends.torch_statements import torch_function
 from maskdsl.binding.derived import derived_tables
@@ -41,8 +43,21 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def outside_graphs(function: F) -> F:
-    """The function, which torch.compile does not trace into: what is compiled in it has graphs of its own."""
-    return cast("F", torch.compiler.disable(function))
+    """The function, which torch.compile does not trace into: what is compiled in it has graphs of its own.
+
+    Dynamo, whose import takes seconds, is not imported for it: where nobody has, nothing is traced.
+    """
+    hidden: list[F] = []
+
+    @wraps(function)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        if "torch._dynamo" not in sys.modules:
+            return function(*args, **kwargs)
+        if not hidden:
+            hidden.append(torch.compiler.disable(function))
+        return hidden[0](*args, **kwargs)
+
+    return cast("F", called)
 
 
 class Bound:
@@ -52,8 +67,11 @@ class Bound:
     call, and what `requires` says of it is not checked again.
     """
 
-    def __init__(self, lowering: Lowering, tables: BoundTables, sizes: Mapping[str, int]) -> None:
+    def __init__(
+        self, lowering: Lowering, tables: BoundTables, sizes: Mapping[str, int], kernel: Kernel = call
+    ) -> None:
         self._lowering = lowering
+        self._kernel = kernel
         self._variant = lowering.variant
         self._bound = tables
         self._sizes = {**tables.sizes, **sizes}
@@ -247,7 +265,7 @@ class Bound:
             partial(emitted.make_mask_mod, tensors, lengths) if emitted.has_mask else None,
             cast("Any", partial(emitted.make_score_mod, tensors, lengths)) if emitted.has_score else None,
             tuple(tensors[t] for t in emitted.tables), emitted.mask_reads & {"b", "h"}, lowered.scale,
-            _sink(lowered, tensors, sizes, device), lowered.normalize,
+            _sink(lowered, tensors, sizes, device), lowered.normalize, self._kernel,
         )  # fmt: skip
         mask = partial(self._lowering.tile_mask_at, sizes)
         return mods, Formula(mask, emitted.source, tensors, sizes, self._lowering.ranges, lowered.variant.derived)
