@@ -197,7 +197,7 @@ ORACLES: dict[str, Oracle] = {
     "gemma3_image_global": Oracle(mask=_image_mask, inputs=_runs("image"), scale=1 / 16),
     "qwen2_5_vl_window": Oracle(mask=_windows, inputs=_runs("window")),
     "qwen2_5_vl_full": Oracle(mask=_images, inputs=_runs("image")),
-    "granite_swa": _with_sink(_window(128)),
+    "granite_swa": _with_sink(_window(128, scale=1.0)),
     "cwm_local": _window(8192),
     "transfusion_model": prefix_oracles.ORACLES["transfusion"],
     "bd3_lm": diffusion_oracles.ORACLES["block_diffusion"],
@@ -249,20 +249,26 @@ ORACLES: dict[str, Oracle] = {
     "ministral3": Oracle(mask=causal, score=ministral3_temperature, constants=({}, {"original": 5})),
     "granite": Oracle(mask=causal, constants=({}, {"attention_multiplier": 0.015625}), scale=1.0),
     "phi3_small_sparse": Oracle(
-        mask=phi3_small, constants=({}, {"block": 4, "local": 3, "stride": 5}, {"block": 1, "local": 1, "stride": 8})
+        mask=phi3_small,
+        constants=({}, {"block": 4, "local": 3, "stride": 5}, {"block": 1, "local": 1, "stride": 8}),
+        scale=1 / 128,
     ),
-    "phi3_small_dense": Oracle(mask=causal),
+    "phi3_small_dense": Oracle(mask=causal, scale=1 / 128),
     "paligemma": Oracle(mask=paligemma, inputs=_prefix),
     "mimo_v2_local": Oracle(
-        mask=sliding_window, inputs=_sink, constants=({"window": 128}, {"window": 3}), sink="sink_logit"
+        mask=sliding_window, inputs=_sink, constants=({"window": 129}, {"window": 3}), sink="sink_logit"
     ),
     "mimo_v2_global": Oracle(mask=causal),
     "llama4_global": Oracle(mask=causal, score=llama4_temperature, constants=({}, {"floor_scale": 8})),
     "inkling_local": Oracle(
-        mask=sliding_window, score=relative_logits, inputs=_logits, constants=({"window": 512}, {"window": 4})
+        mask=sliding_window,
+        score=relative_logits,
+        inputs=_logits,
+        constants=({"window": 512}, {"window": 4}),
+        scale=1 / 128,
     ),
     "inkling_global": Oracle(
-        mask=causal, score=inkling_global, inputs=_logits, constants=({"alpha": 0.1, "start": 16},)
+        mask=causal, score=inkling_global, inputs=_logits, constants=({"alpha": 0.1, "start": 3},), scale=1 / 128
     ),
     "deberta": Oracle(
         mask=full,
@@ -273,7 +279,6 @@ ORACLES: dict[str, Oracle] = {
     "wavlm": Oracle(mask=full, score=gated_bias, inputs=_wavlm, constants=({"max_distance": 800},)),
     "swin": Oracle(mask=full, score=swin_bias, inputs=_bias(23, 25), constants=({"height": 12, "width": 13},)),
     "longformer_encoder": Oracle(mask=longformer, inputs=_globals, constants=({}, {"radius": 3})),
-    "nat": Oracle(mask=nat, constants=({"height": 12, "width": 13}, {"height": 9, "width": 15, "kernel": 3})),
     "self_forcing": Oracle(mask=self_forcing, constants=({}, {"frame": 6}, {"frame": 4, "chunk": 3})),
     "bigbird_encoder": Oracle(mask=bigbird, inputs=_picks, constants=({"block": 6}, {"block": 64})),
 }
