@@ -24,9 +24,10 @@ def flash_remainder(x, y):
 def flash_divide(x, y):
     """x // y of ints, rounded down, whichever way the machine rounds; a y of 0 counts as 1."""
     safe = torch.where((y == 0) | (y == -1), 1, y)
-    rest = x % safe
-    floored = torch.where((rest != 0) & ((rest < 0) != (safe < 0)), rest + safe, rest)
-    return torch.where(y == -1, y * x, (x - floored) // safe)
+    quotient = x // safe
+    rest = x - quotient * safe
+    floored = torch.where((rest != 0) & ((rest < 0) != (safe < 0)), quotient - 1, quotient)
+    return torch.where(y == -1, y * x, floored)
 ''',
     "flash_sign": '''\
 def flash_sign(x):
