@@ -74,6 +74,10 @@ CODES: dict[str, str] = {
     "E0703": "a shape or dtype that the kernel cannot run",
     "E0704": "torch is not installed",
     "E0705": "the kernel did not compile",
+    # E08: the pages of a served cache
+    "E0801": "no page is free",
+    "E0802": "a request that the pages do not expect",
+    "E0803": "a page table or a cache of the wrong size",
     # W08: lints
     "W0801": "an unused parameter",
     "W0802": "a mask that is always true or always false",
