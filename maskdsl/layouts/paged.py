@@ -12,6 +12,8 @@ pieces of them, as the rows of a decode step (`paged_rows`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from maskdsl.ir.algebra import both, build
 from maskdsl.ir.nodes import Node
 from maskdsl.ir.types import Table
@@ -66,7 +68,7 @@ def paged_rows(page_size: int, *, anywhere: bool = False) -> Layout:
 
 
 def _layout(
-    name: str, page_size: int, anywhere: bool, places: dict[str, Node], request: Node, limit: Node,
+    name: str, page_size: int, anywhere: bool, places: Mapping[str, Node], request: Node, limit: Node,
     tables: tuple[Table, ...], *, owned: bool,
 ) -> Layout:  # fmt: skip
     page, slot = _divided(page_size)

@@ -1,0 +1,5 @@
+"""Floor of engines: plan and run any program over a paged cache. `PagedAttention` is what engines use."""
+
+from maskdsl.serving.attention import PagedAttention
+
+__all__ = ["PagedAttention"]

@@ -1,0 +1,172 @@
+"""One step of an engine as tables on the device: what all layers share, whatever they attend to. Buffers are fixed.
+
+Not here: which pages a variant visits (`lists`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from maskdsl.backends.paged_tables import conflicts, logical_pages, places_of_pages, token_tables, used_entries
+from maskdsl.serving.limits import Limits
+from maskdsl.source.diagnostic import Diagnostic, MaskError
+from maskdsl.source.text import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What the host must know of a step: the longest query of any request, how many requests are decoded, and how
+    many have queries at all.
+    """
+
+    longest_query: int
+    decode_requests: int
+    requests: int
+
+
+@dataclass(slots=True)
+class Step:
+    """The tables of a step, int32.
+
+    `page_table` [requests, entries], `seq_lens` [requests] and `query_start` [requests + 1] as the engine gave them,
+    filled up with requests without tokens. For every packed token `request`, `position` and, 0 for those that are not
+    prefilled, `limit`; `token_position` is -1 behind the last token. `logical_page` [pages], or with `places` instead
+    [requests, pages]. `host` is what was told or read.
+    """
+
+    limits: Limits
+    page_table: Tensor
+    seq_lens: Tensor
+    query_start: Tensor
+    request: Tensor
+    position: Tensor
+    limit: Tensor
+    token_position: Tensor
+    logical_page: Tensor
+    places: Tensor | None = None
+    host: Host = field(default_factory=lambda: Host(0, 0, 0))
+    planned: bool = False
+
+    @property
+    def counts(self) -> Tensor:
+        """How many new tokens each request has: int32 [requests]."""
+        return self.query_start.diff()
+
+    @property
+    def is_decoded(self) -> Tensor:
+        """Which requests are decoded: bool [requests]."""
+        return (self.counts > 0) & (self.counts <= self.limits.decode_tokens)
+
+    def use_places(self) -> None:
+        """From now on, pages may stand at several logical places."""
+        if self.places is None:
+            shape = (self.limits.max_requests, self.limits.num_pages)
+            self.places = torch.full(shape, -1, dtype=torch.int32, device=self.limits.device)
+
+    def update(
+        self, page_table: Tensor, seq_lens: Tensor, query_start: Tensor, *,
+        longest_query: int | None, decode_requests: int | None, span: Span,
+    ) -> None:  # fmt: skip
+        """Takes over a step. Nothing is read back where the two ints are given. Raises MaskError E0903."""
+        requests = check_step(page_table, seq_lens, query_start, self.limits, span)
+        self.page_table[:requests].copy_(page_table)
+        self.seq_lens.zero_()[:requests].copy_(seq_lens)
+        self.query_start[: requests + 1].copy_(query_start)
+        self.query_start[requests + 1 :].copy_(query_start[-1:].expand(self.limits.max_requests - requests))
+        told = longest_query is not None and decode_requests is not None
+        self._fill(find_conflicts=not told and self.limits.places == "auto" and self.places is None)
+        self.host = self._told(longest_query, decode_requests, requests) if told else self._read(requests, span)
+        self.planned = True
+
+    def _fill(self, *, find_conflicts: bool) -> None:
+        used = used_entries(self.page_table, self.seq_lens, self.limits.page_size)
+        logical_pages(self.page_table, used, self.limits.num_pages, out=self.logical_page)
+        if find_conflicts and int(conflicts(self.page_table, used, self.logical_page)):
+            self.use_places()
+        if self.places is not None:
+            places_of_pages(self.page_table, used, self.limits.num_pages, out=self.places)
+        tokens = token_tables(self.seq_lens, self.query_start, self.limits.max_tokens)
+        self.request.copy_(tokens.request)
+        self.position.copy_(tokens.position)
+        self.token_position.copy_(torch.where(tokens.limit > 0, tokens.position, -1))
+        self.limit.copy_(torch.where(self.is_decoded[tokens.request.long()], 0, tokens.limit))
+
+    def _told(self, longest_query: int | None, decode_requests: int | None, requests: int) -> Host:
+        assert longest_query is not None and decode_requests is not None
+        return Host(longest_query, decode_requests, requests)
+
+    def _read(self, requests: int, span: Span) -> Host:
+        """The host's numbers by one read from the device, with what only the device knows to be wrong."""
+        counts, decoded = self.counts, self.is_decoded
+        used = used_entries(self.page_table, self.seq_lens, self.limits.page_size)
+        outside = (used & ((self.page_table < 0) | (self.page_table >= self.limits.num_pages))).sum()
+        numbers = torch.stack([
+            counts.max(), decoded.sum(), (counts > 0).sum(), self.query_start[-1], self.query_start[0], counts.min(),
+            self.seq_lens.max(), (self.seq_lens - counts).min(), outside,
+        ]).tolist()  # fmt: skip
+        _check_numbers(numbers, self.limits, span)
+        return Host(numbers[0], numbers[1], numbers[2])
+
+
+def empty_step(limits: Limits) -> Step:
+    """The buffers of a step, without requests."""
+    requests, tokens = limits.max_requests, limits.max_tokens
+
+    def zeros(*shape: int) -> Tensor:
+        return torch.zeros(shape, dtype=torch.int32, device=limits.device)
+
+    step = Step(
+        limits, zeros(requests, limits.max_pages_per_request), zeros(requests), zeros(requests + 1), zeros(tokens),
+        zeros(tokens), zeros(tokens), zeros(tokens) - 1, zeros(limits.num_pages),
+    )  # fmt: skip
+    if limits.places == "any":
+        step.use_places()
+    return step
+
+
+def check_step(page_table: Tensor, seq_lens: Tensor, query_start: Tensor, limits: Limits, span: Span) -> int:
+    """The number of requests. Raises MaskError E0903 where shapes, dtypes or devices do not fit the limits."""
+    wrong: list[str] = []
+    given = {"page_table": (page_table, 2), "seq_lens": (seq_lens, 1), "query_start": (query_start, 1)}
+    for name, (tensor, axes) in given.items():
+        if not isinstance(tensor, Tensor) or tensor.dtype not in (torch.int32, torch.int64) or tensor.dim() != axes:
+            wrong.append(f"`{name}` is no int tensor of {axes} {'axis' if axes == 1 else 'axes'}")
+        elif tensor.device != limits.device:
+            wrong.append(f"`{name}` is on {tensor.device}, and the cache on {limits.device}")
+    if wrong:
+        raise _not_a_step(wrong, span)
+    requests = int(seq_lens.shape[0])
+    if requests > limits.max_requests:
+        wrong.append(f"there are {requests} requests, and `max_requests` is {limits.max_requests}")
+    if page_table.shape != (requests, limits.max_pages_per_request):
+        shape = tuple(page_table.shape)
+        wrong.append(f"`page_table` is {shape}, and must be ({requests}, {limits.max_pages_per_request})")
+    if query_start.shape[0] != requests + 1:
+        wrong.append(f"`query_start` has {query_start.shape[0]} entries, and must have {requests + 1}")
+    if wrong:
+        raise _not_a_step(wrong, span)
+    return requests
+
+
+def _check_numbers(numbers: list[int], limits: Limits, span: Span) -> None:
+    _, _, _, tokens, first, fewest, longest, cached, outside = numbers
+    wrong: list[str] = []
+    if first != 0 or fewest < 0:
+        wrong.append("`query_start` does not begin with 0 and grow")
+    if tokens > limits.max_tokens:
+        wrong.append(f"there are {tokens} queries, and `max_tokens` is {limits.max_tokens}")
+    if longest > limits.capacity:
+        wrong.append(f"a request has {longest} tokens, and its pages hold {limits.capacity}")
+    if cached < 0:
+        wrong.append("a request has more queries than tokens")
+    if outside:
+        wrong.append(f"{outside} entries of `page_table` are no pages of the {limits.num_pages}")
+    if wrong:
+        raise _not_a_step(wrong, span)
+
+
+def _not_a_step(wrong: list[str], span: Span) -> MaskError:
+    return MaskError([Diagnostic("E0903", message, span) for message in wrong])
