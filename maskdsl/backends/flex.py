@@ -18,12 +18,14 @@ from torch.nn.attention.flex_attention import BlockMask
 from maskdsl.backends.flex_blocks import MaskMod, Shape, everything, for_every_row, sees_some_tile, with_one_more_key
 from maskdsl.backends.flex_kernels import Kernel, ScoreMod, Signature, call
 from maskdsl.backends.flex_limits import (
+    Options,
     gradient_block,
     kernel_choice,
     no_gradients_on_cpu,
     refuse_dtype,
     spare_memory,
 )
+from maskdsl.backends.kernel_choice import PLAIN, Plan
 from maskdsl.source.diagnostic import Diagnostic, MaskError
 from maskdsl.source.text import Span
 
@@ -60,7 +62,9 @@ Blocks = Callable[[Shape, torch.device, bool], BlockMask]
 """Gives the BlockMask for a shape and device; the flag asks for the lists of the backward pass."""
 
 
-def attention(mods: Mods, qkv: QKV, blocks: Blocks, *, block: tuple[int, int] = (128, 128)) -> Tensor:
+def attention(
+    mods: Mods, qkv: QKV, blocks: Blocks, *, block: tuple[int, int] = (128, 128), plan: Plan = PLAIN
+) -> Tensor:
     """Attention output [B, Hq, Q, Dv] in q's dtype; rows that see nothing are 0.
 
     q is [B, Hq, Q, D], k [B or 1, Hkv, K, D], v [B or 1, Hkv, K, Dv], of one dtype and device, Hq a multiple of Hkv:
@@ -76,10 +80,10 @@ def attention(mods: Mods, qkv: QKV, blocks: Blocks, *, block: tuple[int, int] = 
     if not (q.numel() and k.numel() and v.numel()):
         return _nothing(q, k, v)
     if q.device.type == "cuda" and wanted:
-        return _on_cuda(mods, qkv, blocks, block, gradients=True)
+        return _on_cuda(mods, qkv, blocks, block, plan, gradients=True)
     with torch.no_grad():
         if q.device.type == "cuda":
-            return _on_cuda(mods, qkv, blocks, block, gradients=False)
+            return _on_cuda(mods, qkv, blocks, block, plan, gradients=False)
         return _on_cpu(mods, qkv, blocks, block)
 
 
@@ -98,12 +102,16 @@ def _mask_of_call(blocks: Blocks, shape: Shape, device: torch.device, gradients:
         return mask if mask.kv_num_blocks.shape[0] == shape.batch else for_every_row(mask, shape.batch)
 
 
-def _on_cuda(mods: Mods, qkv: QKV, blocks: Blocks, block: tuple[int, int], *, gradients: bool) -> Tensor:
+def _on_cuda(
+    mods: Mods, qkv: QKV, blocks: Blocks, block: tuple[int, int], plan: Plan = PLAIN, *, gradients: bool
+) -> Tensor:
     q, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in qkv)
+    if plan.flash and k.shape[0] != q.shape[0]:  # FlashAttention-4 takes no keys that several rows share
+        k, v = (x.expand(q.shape[0], *x.shape[1:]).contiguous() for x in (k, v))
     block = gradient_block(block) if gradients else block
     mask = _mask_of_call(blocks, mask_shape(mods, q, k, block), q.device, gradients)
     padded = (_padded(q), _padded(k), _padded(v))
-    signature = _cuda_signature(mods, padded, mask, _scale(mods, q), gradients)
+    signature = _cuda_signature(mods, padded, mask, _scale(mods, q), gradients, plan)
     return _run(mods, signature, padded, mask, *_made(mods))[..., : v.shape[-1]]
 
 
@@ -128,7 +136,7 @@ def _with_extra_key(mods: Mods, qkv: QKV, mask: BlockMask, shape: Shape) -> Tens
     as 1 / (Z + 1) beside sum / (Z + 1), where Z is the softmax's denominator.
     """
     q, k, v = qkv if mods.normalize else tuple(x.float() for x in qkv)
-    last = torch.full((1,), k.shape[2], dtype=torch.int32)
+    last = torch.full((), k.shape[2], dtype=torch.int32)
     k = torch.cat((k, k.new_zeros(*k.shape[:2], 1, k.shape[3])), dim=2)
     v = torch.cat((v, v.new_zeros(*v.shape[:2], 1, v.shape[3])), dim=2)
     sink = mods.sink if mods.normalize else None
@@ -160,15 +168,15 @@ def _in_float32(score_mod: ScoreMod | None) -> ScoreMod | None:
 
 def _mask_with_key(mask_mod: MaskMod, last: Tensor) -> MaskMod:
     def extended(b: Tensor, h: Tensor, q_idx: Tensor, kv_idx: Tensor) -> Tensor:
-        return mask_mod(b, h, q_idx, torch.minimum(kv_idx, last[0] - 1)) | (kv_idx == last[0])
+        return mask_mod(b, h, q_idx, torch.minimum(kv_idx, last - 1)) | (kv_idx == last)
 
     return extended
 
 
 def _score_with_key(score_mod: ScoreMod | None, last: Tensor, logit: Tensor) -> ScoreMod:
     def extended(score: Tensor, b: Tensor, h: Tensor, q_idx: Tensor, kv_idx: Tensor) -> Tensor:
-        inside = score if score_mod is None else score_mod(score, b, h, q_idx, torch.minimum(kv_idx, last[0] - 1))
-        return torch.where(kv_idx == last[0], logit[b, h].to(score.dtype), inside)
+        inside = score if score_mod is None else score_mod(score, b, h, q_idx, torch.minimum(kv_idx, last - 1))
+        return torch.where(kv_idx == last, logit[b, h].to(score.dtype), inside)
 
     return extended
 
@@ -179,16 +187,26 @@ def _every_head(sink: Tensor | None, q: Tensor) -> Tensor:
     return torch.zeros(size) if sink is None else sink.float().expand(size).contiguous()
 
 
-def _cuda_signature(mods: Mods, qkv: QKV, mask: BlockMask, scale: float, gradients: bool) -> Signature:
+def _cuda_signature(
+    mods: Mods, qkv: QKV, mask: BlockMask, scale: float, gradients: bool, plan: Plan = PLAIN
+) -> Signature:
     q, k, _ = qkv
     finish = "sum" if not mods.normalize else "" if mods.sink is None else "sink"
-    kernel, options = kernel_choice(q, k, mask.BLOCK_SIZE, mods.span)
-    options += spare_memory(q, mods.captured) if mods.make_score_mod is not None else ()
+    kernel, options = _kernel_of(mods, q, k, mask.BLOCK_SIZE, plan)
     sizes = tuple((x.dtype, x.shape[:2], x.shape[3], x.requires_grad, x.dim_order()) for x in qkv)
     captured = tuple((t.dtype, t.dim(), t.requires_grad) for t in mods.captured)
     mode = (gradients, torch.is_inference_mode_enabled())
     static = (q.device, kernel, sizes, captured, mode, mask.kv_indices.shape[:2], mask.BLOCK_SIZE)
     return Signature(mods.text, scale, finish, options, True, static)
+
+
+def _kernel_of(mods: Mods, q: Tensor, k: Tensor, block: tuple[int, int], plan: Plan) -> tuple[str, Options]:
+    """The kernel's name and its options: the plan's, but for those that the call needs."""
+    if plan.flash:
+        return "flash", (("BACKEND", "FLASH"),)
+    kernel, needed = kernel_choice(q, k, block, mods.span)
+    needed += spare_memory(q, mods.captured) if mods.make_score_mod is not None else ()
+    return kernel, tuple({**dict(plan.options), **dict(needed)}.items())
 
 
 def _cpu_signature(mods: Mods, qkv: QKV, mask: BlockMask, extra: str) -> Signature:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from maskdsl.backends.mods import Emitted, emit
+from maskdsl.backends.mods_text import TORCH, Dialect
+from maskdsl.ir.emission import Unwritable
 from maskdsl.ir.nodes import LENGTHS, Lookup, Node, Quantified, Size, Symbol, Variant, literal
 from maskdsl.ir.types import Table
 from maskdsl.ir.walk import topological
@@ -27,6 +29,24 @@ class Lowered:
     emitted: Emitted
     scale: float | None
     normalize: bool
+    ranges: Ranges = field(default_factory=dict)
+    forms: dict[str, Emitted] = field(default_factory=dict)
+
+    def form(self, dialect: Dialect) -> Emitted:
+        """The code in a dialect; `emitted` is the textbook's. Raises Unwritable for a function that it lacks."""
+        if dialect is TORCH:
+            return self.emitted
+        if dialect.name not in self.forms:
+            self.forms[dialect.name] = emit(self.variant, dialect, ranges=self.ranges)
+        return self.forms[dialect.name]
+
+    def unwritable(self, dialect: Dialect) -> tuple[str, ...]:
+        """Why there is no form in a dialect; nothing if there is one."""
+        try:
+            self.form(dialect)
+        except Unwritable as problem:
+            return (str(problem),)
+        return ()
 
 
 @dataclass(slots=True)
@@ -59,7 +79,7 @@ class Lowering:
         """The code for these sizes, which must hold all that are needed. Raises MaskError E0403, E0406."""
         key = self._key(sizes)
         if key not in self.known:
-            self.known[key] = _lower(self.variant, dict(key))
+            self.known[key] = replace(_lower(self.variant, dict(key)), ranges=self.ranges)
         return self.known[key]
 
     def tile_mask_at(self, sizes: Mapping[str, int]) -> Node:

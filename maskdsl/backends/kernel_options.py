@@ -1,0 +1,111 @@
+"""The options that Triton's kernels run with where torch's own choice is not the best: one table, and what to search.
+
+A row says where it holds and what it sets; the first row that sets an option wins. Options that a call cannot do
+without (small pages, bias tables) are in `flex_limits` and win over all rows. Times are in `why`, from one H100 with
+torch 2.11 in bfloat16; a row without one was not timed. Not here: searching and remembering (`tuning`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from maskdsl.backends.kernel_choice import Machine, Request
+
+Options = tuple[tuple[str, int | bool | str], ...]
+
+HALVES = ("bfloat16", "float16")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Options for a kind of call: "decode" or "main", a compute capability, dtypes, head_dims and layouts.
+
+    Rows for "main" are for blocks that are multiples of 128; smaller ones have tiles of their own (`flex_limits`).
+    `crowded` rows are for calls with more batch rows times key/value heads than the device has multiprocessors; `whole`
+    ones for lengths that are multiples of 128.
+    """
+
+    kernel: str
+    capability: tuple[int, int]
+    options: Options
+    why: str
+    dtypes: tuple[str, ...] = HALVES
+    head_dims: tuple[int, int] = (1, 256)
+    layouts: tuple[str, ...] = ("dense", "packed", "paged")
+    crowded: bool = False
+    whole: bool = False
+
+    def holds(self, kernel: str, machine: Machine, request: Request) -> bool:
+        """Whether the row is for this call."""
+        lengths = (request.q_len, request.kv_len)
+        return (
+            (kernel, machine.capability) == (self.kernel, self.capability)
+            and (kernel == "decode" or not any(side % 128 for side in request.block))
+            and request.dtype in self.dtypes
+            and request.layout in self.layouts
+            and self.head_dims[0] <= request.head_dim <= self.head_dims[1]
+            and (not self.crowded or 0 < machine.multiprocessors < request.rows)
+            and (not self.whole or not any(n % 128 for n in lengths))
+        )
+
+
+TABLE: tuple[Row, ...] = (
+    Row("decode", (9, 0), (("fwd_num_stages", 3),),
+        "torch takes 1 stage by an oversight. 64 requests x 8192 keys, 32/8 heads: 0.73 ms against 0.99 with pages of "
+        "16; 0.45 against 0.50 with pages of 128 and lengths from 256 to 8192"),
+    Row("decode", (9, 0), (("SPLIT_KV", 4),), "torch takes 1 where the rows alone fill the device, so that the longest "
+        "row is what a call waits for", layouts=("dense",), crowded=True),
+    Row("main", (9, 0), (("fwd_BLOCK_M", 128), ("fwd_BLOCK_N", 128), ("fwd_num_warps", 8)),
+        "4 x 2048 new tokens on 6144 cached ones, 32/8 heads, pages of 128: 425 TFLOP/s against 402",
+        head_dims=(65, 128), layouts=("paged",)),
+    Row("main", (9, 0), (("fwd_USE_TMA", True),),
+        "causal, 8192 tokens, 32/8 heads, head_dim 128: 422 TFLOP/s against 395",
+        head_dims=(64, 128), layouts=("dense",), whole=True),
+)  # fmt: skip
+
+
+def options_of(kernel: str, machine: Machine, request: Request) -> Options:
+    """What the table sets for a call of the kernel "decode" or "main"."""
+    found: dict[str, int | bool | str] = {}
+    for row in TABLE:
+        if row.holds(kernel, machine, request):
+            found = {**dict(row.options), **found}
+    return tuple(found.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Something to try: the sides of a block, and options beside those of the table (None: without the table's)."""
+
+    block: tuple[int, int]
+    options: Options = ()
+    plain: bool = False
+
+    @property
+    def told(self) -> str:
+        """The candidate in words."""
+        parts = [f"blocks of {self.block[0]} x {self.block[1]}", *(f"{n}={v}" for n, v in self.options)]
+        return ", ".join([*parts, *(["torch's own options"] if self.plain else [])])
+
+
+def candidates(kernel: str, machine: Machine, request: Request) -> tuple[Candidate, ...]:
+    """What tuning tries for a call, at most nine; the first is what runs without tuning."""
+    block = request.block
+    first = Candidate(block)
+    if machine.device == "cpu":
+        sides = [s for s in (32, 64, 128, 256) if (s, s) != block]
+        return (first, *(Candidate((s, s)) for s in sides))
+    if kernel == "flash":
+        return (first,)
+    if kernel == "decode":
+        stages = tuple(Candidate(block, (("fwd_num_stages", s), ("fwd_num_warps", w))) for s in (2, 3) for w in (2, 4))
+        splits = tuple(Candidate(block, (("SPLIT_KV", n),)) for n in (2, 8, 32))
+        return (first, Candidate(block, plain=True), *stages, *splits)
+    tiles = ((128, 128, 8, 2), (128, 128, 8, 3), (128, 64, 4, 3), (128, 64, 8, 3), (64, 128, 4, 3), (64, 64, 4, 3))
+    fitting = [t for t in tiles if not (block[0] % t[0] or block[1] % t[1])]
+    return (first, Candidate(block, plain=True), *(Candidate(block, _main(*t)) for t in fitting))
+
+
+def _main(rows: int, columns: int, warps: int, stages: int) -> Options:
+    names = ("fwd_BLOCK_M", "fwd_BLOCK_N", "fwd_num_warps", "fwd_num_stages")
+    return tuple(zip(names, (rows, columns, warps, stages), strict=True))
