@@ -17,7 +17,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "maskdsl"
 FLOORS = (
     ("source",), ("syntax", "ir"), ("meaning",), ("passes",), ("tiles",), ("layouts",), ("backends",), ("library",),
-    ("binding",), ("serving",), ("api",), ("cli", "editor", "integrations", "pytest_plugin", "__init__", "__main__"),
+    ("binding",), ("serving",), ("api",),
+    ("cli", "gallery", "editor", "integrations", "pytest_plugin", "__init__", "__main__"),
 )  # fmt: skip
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 TORCHLESS = ("source", "syntax", "ir", "meaning", "passes", "tiles", "layouts", "library")

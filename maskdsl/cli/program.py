@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from maskdsl.cli.outcome import Exit, fault, print_diagnostics
 from maskdsl.source.diagnostic import MaskError
 
-COMMANDS = ("check", "fmt", "list", "show", "explain", "compile")
+COMMANDS = ("check", "fmt", "list", "show", "explain", "compile", "gallery")
 """The commands in the order of the help; `maskdsl.cli.NAME` has a function `run` and says what it does."""
 
 

@@ -16,7 +16,7 @@ from maskdsl.tiles.classify import ALL, NONE, SOME, classify, refine
 from maskdsl.tiles.evaluate import Array
 from maskdsl.tiles.limits import ranges_of_facts
 from maskdsl.tiles.losses import Loss, find_losses
-from maskdsl.tiles.verdict import verdict_of
+from maskdsl.tiles.verdict import Verdict, verdict_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +101,29 @@ def report_tiles(
 
     Raises MaskError E0403 and E0406 as the passes do.
     """
-    facts = all_facts(variant)
-    ready = run_passes(replace(variant, facts=facts), Context(sizes, padded=False))
-    bound = {**tables, **derived_arrays(ready.derived, tables)}
-    mask = literal(True) if ready.mask is None else ready.mask
-    verdict = verdict_of(mask, *block, limits_of_arrays(bound, ranges_of_facts(facts)))
+    verdict, bound = _verdict_and_tables(variant, tables, sizes, block)
     with np.errstate(all="ignore"):
         found = classify(verdict, shape, bound, sizes)
         exact = refine(verdict, found, shape, bound, sizes)
         losses = find_losses(verdict, found, exact, shape, bound, sizes)
     return TileReport(shape, block, found, exact, losses)
+
+
+def find_tiles(
+    variant: Variant, shape: Shape, tables: Tables, sizes: Mapping[str, int], block: tuple[int, int] = (128, 128)
+) -> Array:
+    """The verdicts of `report_tiles` alone, as `TileReport.found`: no pair is evaluated. Raises MaskError likewise."""
+    verdict, bound = _verdict_and_tables(variant, tables, sizes, block)
+    with np.errstate(all="ignore"):
+        return classify(verdict, shape, bound, sizes)
+
+
+def _verdict_and_tables(
+    variant: Variant, tables: Tables, sizes: Mapping[str, int], block: tuple[int, int]
+) -> tuple[Verdict, Tables]:
+    """The verdict of a definition's mask, and its tables with those that the passes derive from them."""
+    facts = all_facts(variant)
+    ready = run_passes(replace(variant, facts=facts), Context(sizes, padded=False))
+    bound = {**tables, **derived_arrays(ready.derived, tables)}
+    mask = literal(True) if ready.mask is None else ready.mask
+    return verdict_of(mask, *block, limits_of_arrays(bound, ranges_of_facts(facts))), bound
