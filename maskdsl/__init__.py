@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from maskdsl.api import block_mask, compile, get, list, load, model, register
+    from maskdsl.binding.arrangements import Dense, Packed, PackedPaged, Paged, Sharded
     from maskdsl.binding.bound import Bound
     from maskdsl.binding.model import Model
     from maskdsl.binding.program import Program
     from maskdsl.source.diagnostic import MaskError
 
 __all__ = [
-    "Bound", "MaskError", "Model", "Program", "block_mask", "compile", "get", "list", "load", "model", "register",
+    "Bound", "Dense", "MaskError", "Model", "Packed", "PackedPaged", "Paged", "Program", "Sharded",
+    "block_mask", "compile", "get", "list", "load", "model", "register",
 ]  # fmt: skip
 
 _HOMES = {
+    **dict.fromkeys(("Dense", "Packed", "PackedPaged", "Paged", "Sharded"), "maskdsl.binding.arrangements"),
     "MaskError": "maskdsl.source.diagnostic", "Bound": "maskdsl.binding.bound", "Program": "maskdsl.binding.program",
     "Model": "maskdsl.binding.model",
 }

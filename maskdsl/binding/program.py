@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn.attention.flex_attention import BlockMask
 
+    from maskdsl.binding.arrangements import Arrangement
     from maskdsl.binding.bound import BlockSize, Bound
     from maskdsl.binding.lowered import Lowering
     from maskdsl.library.manifest import Manifest
@@ -105,6 +106,10 @@ class Program:
     def attention(self, q: Tensor, k: Tensor, v: Tensor, *, block_size: BlockSize = 128) -> Tensor:
         """Attention by a compiled kernel, as `Bound.attention` describes it. Raises MaskError E0609 with tables."""
         return self._alone("attention").attention(q, k, v, block_size=block_size)
+
+    def arranged(self, layout: Arrangement) -> Bound:
+        """The program in a layout, as `Bound.arranged` describes it. Raises MaskError E0609 with tables."""
+        return self._alone("arranged").arranged(layout)
 
     def reference(self, q: ArrayLike, k: ArrayLike, v: ArrayLike, **tables: Any) -> NDArray[Any]:
         """The attention that the language defines, in NumPy: float64 [B, Hq, Q, Dv].

@@ -78,6 +78,11 @@ CODES: dict[str, str] = {
     "E0801": "no page is free",
     "E0802": "a request that the pages do not expect",
     "E0803": "a page table or a cache of the wrong size",
+    # E09: layouts and serving
+    "E0901": "a layout that cannot be",
+    "E0902": "limits that no kernel can keep",
+    "E0903": "a step that does not fit the limits",
+    "E0904": "queries or caches that do not fit the limits",
     # W08: lints
     "W0801": "an unused parameter",
     "W0802": "a mask that is always true or always false",
