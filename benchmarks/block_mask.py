@@ -4,7 +4,8 @@
 
 GPU time is the time of the launches themselves (20 builds in a CUDA graph, divided), host time what one call of
 `block_mask` keeps the host busy; torch's are from call to finish. On the CPU all are from call to finish. Peak memory
-is what a build allocates above what was there. Partial and full counts must agree with torch's where both ran.
+is what a build allocates above what was there. "New tables" is a build with `out=`, in place: what depends on tables,
+such as their extremes in every tile, is made anew too. Partial and full counts must agree with torch's where both ran.
 """
 
 from __future__ import annotations
@@ -108,14 +109,37 @@ def host_seconds(build: Callable[[], Any], builds: int) -> float:
     return spent
 
 
-def peak_bytes(build: Callable[[], Any]) -> int:
-    """Bytes allocated on the GPU at the highest point of one build, above those before it."""
+def peak_bytes(build: Callable[[], Any], device: torch.device) -> int:
+    """Bytes allocated on the device at the highest point of one build, above those before it."""
+    if device.type != "cuda":
+        return peak_on_cpu(build)
     torch.cuda.synchronize()
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
     build()
     torch.cuda.synchronize()
     return torch.cuda.max_memory_allocated() - before
+
+
+def peak_on_cpu(build: Callable[[], Any]) -> int:
+    """The same on the CPU, where torch's profiler counts: tensors alone."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        kept = build()
+    events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
+    now = most = 0
+    for event in sorted(events, key=lambda e: e.start_ns()):
+        now += event.nbytes()
+        most = max(most, now)
+    del kept
+    return most
+
+
+def processor() -> str:
+    """The CPU's name, and how many threads torch uses."""
+    info = Path("/proc/cpuinfo")
+    named = [x for x in info.read_text().splitlines() if x.startswith("model name")] if info.exists() else []
+    name = named[0].split(":")[1].strip() if named else platform.machine()
+    return f"{name}, {torch.get_num_threads()} threads"
 
 
 def counts(mask: Any) -> tuple[int, int]:
@@ -136,13 +160,19 @@ def measure(name: str, length: int, device: torch.device, compiled: Callable[...
     def torchs(make: Callable[..., Any]) -> Callable[[], Any]:
         return lambda: make(bound_mod, 1, heads, length, length, device=device)
 
-    row: dict[str, Any] = {"mask": name, "length": length, "counts": counts(ours())}
+    kept = ours()
+
+    def again() -> Any:
+        return bound.block_mask(1, heads, length, length, device=device, out=kept)
+
+    row: dict[str, Any] = {"mask": name, "length": length, "counts": counts(kept)}
     few = length > 300_000
     if cuda:
         row |= {"gpu_s": gpu_seconds(ours, 3 if few else 20), "host_s": host_seconds(ours, 3 if few else 50)}
-        row["peak_bytes"] = peak_bytes(ours)
+        row |= {"again_gpu_s": gpu_seconds(again, 20), "again_host_s": host_seconds(again, 50)}
     else:
-        row["cpu_s"] = median_of(ours, cuda)
+        row |= {"cpu_s": median_of(ours, cuda, 51), "again_cpu_s": median_of(again, cuda, 51)}
+    row["peak_bytes"] = peak_bytes(ours, device)
     bound_mod = bound.mask_mod
     for kind, limit, make in (
         ("eager", EAGER_LIMIT, create_block_mask),
@@ -152,8 +182,7 @@ def measure(name: str, length: int, device: torch.device, compiled: Callable[...
             build = torchs(make)
             row[f"{kind}_s"] = median_of(build, cuda, repeats=3)
             row[f"{kind}_counts"] = counts(build())
-            if cuda:
-                row[f"{kind}_peak_bytes"] = peak_bytes(build)
+            row[f"{kind}_peak_bytes"] = peak_bytes(build, device)
     return row
 
 
@@ -166,13 +195,14 @@ def line(row: dict[str, Any]) -> str:
             return "–"
         return f"{value * 1e6:.1f} µs" if value < 1e-3 else f"{value * 1e3:.2f} ms"
 
-    own = row.get("gpu_s", row.get("cpu_s"))
+    kind = "gpu_s" if "gpu_s" in row else "cpu_s"
+    own = row[kind]
     ratio = f"{row['compiled_s'] / own:.0f}×" if "compiled_s" in row else "–"
     eager = f"{row['eager_s'] / own:.0f}×" if "eager_s" in row else "–"
     agree = "equal" if row.get("compiled_counts", row.get("eager_counts", row["counts"])) == row["counts"] else "DIFFER"
     memory = f"{row['peak_bytes'] / 2**20:.1f} MiB" if "peak_bytes" in row else ""
     cells = [
-        row["mask"].ljust(20), f"{row['length']:>8}", shown("gpu_s" if "gpu_s" in row else "cpu_s").rjust(10),
+        row["mask"].ljust(20), f"{row['length']:>8}", shown(kind).rjust(10), shown(f"again_{kind}").rjust(10),
         shown("host_s").rjust(10), memory.rjust(10), shown("eager_s").rjust(11), eager.rjust(8),
         shown("compiled_s").rjust(11), ratio.rjust(8), f"{row['counts'][0]}+{row['counts'][1]}".rjust(16), agree,
     ]  # fmt: skip
@@ -192,7 +222,7 @@ def main() -> None:
         lengths, COMPILED_LIMIT[device.type], EAGER_LIMIT[device.type] = lengths[:2], 0, 0
     compiled = torch.compile(create_block_mask)
     rows = []
-    print("mask, tokens, ours (GPU or CPU), on the host, peak, torch eager, ratio, torch compiled, ratio, tiles")
+    print("mask, tokens, ours, with new tables, on the host, peak, torch eager, ratio, torch compiled, ratio, tiles")
     for name in PROGRAMS:
         for length in lengths:
             if name.startswith("per-head") and length > 200_000:
@@ -200,7 +230,7 @@ def main() -> None:
             torch._dynamo.reset()
             rows.append(measure(name, length, device, compiled))
             print(line(rows[-1]), flush=True)
-    machine = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU, 2 threads"
+    machine = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     report = {
         "machine": machine, "torch": torch.__version__, "python": platform.python_version(),
         "date": datetime.date.today().isoformat(), "block": 128, "rows": rows,
