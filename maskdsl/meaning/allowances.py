@@ -6,6 +6,7 @@ Not here: the lints themselves (`lints`, `maskdsl.library.examples`, `maskdsl.ti
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -30,35 +31,59 @@ class Allowance:
     span: Span
     about: Span | None
 
-    def covers(self, found: Diagnostic) -> bool:
-        """Whether a diagnostic is of this code and within what this line stands above."""
-        place, about = found.span, self.about
-        if place is None or about is None or found.code != self.code or self.code not in LINTS:
-            return False
-        return place.source is about.source and about.start <= place.start and place.end <= about.end
-
 
 def settle(file: ast.File, found: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
     """What a file's lints come to: without the allowed ones, and with W0807 for each allowance that is of no use.
 
     `found` is everything that is reported of a file without errors.
     """
-    waiting, lines = tuple(found), tuple(allowances_of(file))
-    kept = [d for d in waiting if not any(line.covers(d) for line in lines)]
-    useless = [told for line in lines if (told := _fault(line, waiting)) is not None]
-    return (*kept, *useless)
+    lines = tuple(allowances_of(file))
+    if not lines:
+        return tuple(found)
+    spans = _Spans([d.span for d in file.definitions])
+    allowed = {(line.code, line.about) for line in lines if line.about is not None and line.code in LINTS}
+    used: set[tuple[str, Span]] = set()
+    kept: list[Diagnostic] = []
+    for diagnostic in found:
+        about = spans.around(diagnostic.span)
+        if about is not None and (diagnostic.code, about) in allowed:
+            used.add((diagnostic.code, about))
+        else:
+            kept.append(diagnostic)
+    useless = (_fault(line, line.about is not None and (line.code, line.about) in used) for line in lines)
+    return (*kept, *(told for told in useless if told is not None))
 
 
 def allowances_of(file: ast.File) -> Iterator[Allowance]:
     """The allowances of a file, in its order."""
     source = file.span.source
-    starts = {_start_above(source, d.span.start): d for d in file.definitions}
-    for comment in comments_of(source).waiting:
-        match = _ALLOW.fullmatch(comment.text)
-        if match and comment.alone:
-            about = next((d.span for start, d in starts.items() if start <= comment.start < d.span.start), None)
-            span = Span(source, comment.start, comment.start + len(comment.text))
-            yield Allowance(match[1], match[3].strip() if match[2] else "", span, about)
+    found = [(c, m) for c in comments_of(source).waiting if c.alone and (m := _ALLOW.fullmatch(c.text))]
+    spans = _Spans([d.span for d in file.definitions] if found else [])
+    for comment, match in found:
+        below = spans.after(comment.start)
+        about = below if below is not None and _start_above(source, below.start) <= comment.start else None
+        span = Span(source, comment.start, comment.start + len(comment.text))
+        yield Allowance(match[1], match[3].strip() if match[2] else "", span, about)
+
+
+class _Spans:
+    """The spans of a file's definitions and examples, which do not overlap, in its order."""
+
+    def __init__(self, spans: list[Span]) -> None:
+        self.spans = spans
+        self.starts = [span.start for span in spans]
+
+    def after(self, offset: int) -> Span | None:
+        """The first that begins after an offset."""
+        place = bisect_right(self.starts, offset)
+        return self.spans[place] if place < len(self.spans) else None
+
+    def around(self, span: Span | None) -> Span | None:
+        """The one that another span lies in."""
+        place = bisect_right(self.starts, span.start) if span is not None else 0
+        found = self.spans[place - 1] if place else None
+        inside = span is not None and found is not None and span.source is found.source and span.end <= found.end
+        return found if inside else None
 
 
 def _start_above(source: Source, start: int) -> int:
@@ -75,7 +100,7 @@ def _start_above(source: Source, start: int) -> int:
     return line
 
 
-def _fault(line: Allowance, found: tuple[Diagnostic, ...]) -> Diagnostic | None:
+def _fault(line: Allowance, is_used: bool) -> Diagnostic | None:
     """The warning of an allowance that is of no use, or whose reason is missing."""
     code = line.code
     if code not in CODES:
@@ -86,7 +111,7 @@ def _fault(line: Allowance, found: tuple[Diagnostic, ...]) -> Diagnostic | None:
     if line.about is None:
         advice = "move it to the comments and documentation right above a definition or an example"
         return Diagnostic("W0807", "this line is about nothing", line.span, help=(advice,))
-    if not any(line.covers(d) for d in found):
+    if not is_used:
         return Diagnostic("W0807", f"`{code}` is not reported here", line.span, "this line can go")
     if not line.reason:
         advice = f"write `# allow {code}: why it is meant`"

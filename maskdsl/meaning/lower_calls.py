@@ -59,7 +59,7 @@ def match_arguments(lowering: Lowering, call: ast.Call, signature: Variant) -> M
 def check_constant(lowering: Lowering, parameter: Constant, value: Typed) -> Node | None:
     """An argument for a constant: known when compiled, of the parameter's type (an int becomes a float)."""
     text, wanted, kind = quoted(value.span), parameter.type, value.node.type
-    illegal = first_illegal(value.node, is_unrolled_part)
+    illegal = first_illegal(value.node, is_unrolled_part, lowering.record.sound[is_unrolled_part])
     if illegal is not None:
         message = f"`{parameter.name}` takes a constant, but {text} is none"
         return refuse_varying(lowering.findings, message, value.span, illegal, parameter)
@@ -80,7 +80,7 @@ def check_constant(lowering: Lowering, parameter: Constant, value: Typed) -> Nod
 def check_mask(lowering: Lowering, parameter: Hole, value: Typed) -> Node | None:
     """An argument for a mask parameter: a bool that does not read `score`."""
     text = quoted(value.span)
-    illegal = first_illegal(value.node, is_scoreless)
+    illegal = first_illegal(value.node, is_scoreless, lowering.record.sound[is_scoreless])
     if illegal is not None:
         lowering.findings.tell(
             "E0401", "a mask may not read `score`", value.span, f"given for the mask `{parameter.name}`",

@@ -187,7 +187,7 @@ def _own_function(lowering: Lowering, call: ast.Call) -> Step:
 def _local(lowering: Lowering, local: Local, call: ast.Call) -> Node | None:
     """A name of `where` or a quantifier's variable: the one node that all its uses share."""
     if local.node is not None and lowering.setting is Setting.MASK:
-        illegal = first_illegal(local.node, is_scoreless)
+        illegal = first_illegal(local.node, is_scoreless, lowering.record.sound[is_scoreless])
         if illegal is not None:
             return refuse_score(lowering, call.span, illegal)
     return local.node

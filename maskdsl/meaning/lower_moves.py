@@ -87,7 +87,7 @@ def _check_bound(lowering: Lowering, expression: ast.Expression, node: Node) -> 
         told_type = f"a quantifier counts ints, but {text} is {an(node.type)}"
         lowering.findings.tell(code, told_type, span, an(node.type), help=(as_int(text, node.type),))
         return False
-    illegal = first_illegal(node, is_unrolled_part)
+    illegal = first_illegal(node, is_unrolled_part, lowering.record.sound[is_unrolled_part])
     if illegal is None:
         return verify_value(lowering.findings, node)
     refuse_read(

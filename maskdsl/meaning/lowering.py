@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -10,6 +11,7 @@ from maskdsl.ir import ops
 from maskdsl.ir.nodes import Literal, Node
 from maskdsl.ir.types import FLOAT, INT, Table
 from maskdsl.meaning.findings import Findings
+from maskdsl.meaning.reads import Rule, Sound
 from maskdsl.meaning.scope import Entry, Scope
 from maskdsl.source.text import Span
 from maskdsl.syntax import ast
@@ -29,8 +31,8 @@ class Record:
     """What one definition has used so far: names of parameters, names of quantifiers' variables, ints made floats.
 
     `unknown` are the names reported as unknown already; `broken_axes` tells that a table's type has an error, so that
-    axes may be missing for that reason. `lists` collects the lists that stand for tables inside an example's masks;
-    None where lists may not stand.
+    axes may be missing for that reason. `sound` is what each rule of reading is known to allow. `lists` collects the
+    lists that stand for tables inside an example's masks; None where lists may not stand.
     """
 
     parameters: set[str] = field(default_factory=set)
@@ -38,6 +40,7 @@ class Record:
     floats: dict[int, tuple[Node, Node]] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
     broken_axes: bool = False
+    sound: dict[Rule, Sound] = field(default_factory=lambda: defaultdict(dict))
     lists: dict[Table, ast.Expression] | None = None
 
 

@@ -32,10 +32,24 @@ from maskdsl.source.text import Span
 Rule = Callable[[Node], bool]
 """Whether a node is legal in some place."""
 
+Sound = dict[int, Node]
+"""Nodes, by identity, below which a rule allows everything."""
 
-def first_illegal(root: Node, legal: Rule) -> Node | None:
-    """The first node at or below `root` that the rule does not allow and that is below no other such node; or None."""
-    return next((n for n in topological(root, lambda node: not legal(node)) if not legal(n)), None)
+
+def first_illegal(root: Node, legal: Rule, sound: Sound | None = None) -> Node | None:
+    """The first node at or below `root` that the rule does not allow and that is below no other such node; or None.
+
+    `sound` is what earlier calls with the same rule have looked at: give one to several calls for expressions that
+    share parts, and no part is looked at twice.
+    """
+    known = {} if sound is None else sound
+    seen: Sound = {}
+    for node in topological(root, lambda node: id(node) in known or not legal(node)):
+        if id(node) not in known and not legal(node):
+            return node
+        seen[id(node)] = node
+    known.update(seen)
+    return None
 
 
 def is_literal_part(node: Node) -> bool:

@@ -16,9 +16,10 @@ from maskdsl.syntax.grammar import load
 from maskdsl.syntax.recover import chunks, names_of
 
 MAX_CHARACTERS = 256 * 1024
-MAX_LEXEMES = 20_000
+MAX_LEXEMES, MAX_LEXEMES_EACH = 20_000, 4_000
 MAX_ERRORS = 50
 _LEXEME = re.compile(r"#[^\n]*|\w+|\|[ \t.x]*|\*\*|//|[<>=!]=|[^\s\w]")
+_FIRST = re.compile(r"(?m:^[ \t\ufeff]*)([^#\s]\w*)")
 _BRACKET = re.compile(r"#[^\n]*|[()\[\]{}]")
 
 
@@ -67,6 +68,7 @@ def _read_chunk(source: Source, start: int, end: int, found: _Found) -> None:
 
 
 def _parse_chunk(source: Source, start: int, end: int) -> Piece:
+    _verify_size(source, start, end)
     _verify_brackets(source, start, end)
     if source.text.startswith("\ufeff", start, end):
         start += 1
@@ -93,12 +95,32 @@ def _misplaced(piece: Piece, earlier: list[Piece]) -> list[Diagnostic]:
 def _refuse_size(source: Source) -> Diagnostic | None:
     if len(source.text) > MAX_CHARACTERS:
         size, limit = f"{len(source.text):,} characters", f"{MAX_CHARACTERS:,} characters"
-    elif len(source.text) > MAX_LEXEMES and (count := sum(1 for _ in _LEXEME.finditer(source.text))) > MAX_LEXEMES:
+    elif (count := _lexemes(source, 0, len(source.text), MAX_LEXEMES)) > MAX_LEXEMES:
         size, limit = f"{count:,} words and signs", f"{MAX_LEXEMES:,} words and signs"
     else:
         return None
-    return Diagnostic("E0104", f"the file is too large: {size}", Span(source, 0, 0),
-                      notes=(f"a file has at most {limit}",),
+    return _too_large("file", size, limit, Span(source, 0, 0))
+
+
+def _verify_size(source: Source, start: int, end: int) -> None:
+    """Raise MaskError where a definition has more words and signs than it may have; examples may hold long lists."""
+    first = _FIRST.search(source.text, start, end)
+    if first is None or first[1] == "example" or _lexemes(source, start, end, MAX_LEXEMES_EACH) <= MAX_LEXEMES_EACH:
+        return
+    count = sum(1 for m in _LEXEME.finditer(source.text, start, end) if m[0][0] != "#")
+    if count > MAX_LEXEMES_EACH:
+        word = Span(source, *first.span(1))
+        size, limit = f"{count:,} words and signs", f"{MAX_LEXEMES_EACH:,}"
+        raise MaskError(_too_large("definition", size, limit, word))
+
+
+def _lexemes(source: Source, start: int, end: int, limit: int) -> int:
+    """How many words and signs there are; 0 without counting where there can be no more than `limit`."""
+    return sum(1 for _ in _LEXEME.finditer(source.text, start, end)) if end - start > limit else 0
+
+
+def _too_large(what: str, size: str, limit: str, span: Span) -> Diagnostic:
+    return Diagnostic("E0104", f"the {what} is too large: {size}", span, notes=(f"a {what} has at most {limit}",),
                       help=("numbers in bulk belong into a table, which is given at call time",))
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from time import process_time
 
 import pytest
 
 from maskdsl.cli.check import check_source
 from maskdsl.library.registry import Registry
+from maskdsl.meaning.allowances import settle
+from maskdsl.meaning.module import check
 from maskdsl.source.codes import CODES
 from maskdsl.source.text import Source
 from maskdsl.syntax.format import format_file
@@ -92,6 +95,15 @@ def test_a_line_apart_is_about_nothing() -> None:
 
 def test_a_comment_that_speaks_of_allowing_is_a_comment() -> None:
     assert codes("# allow the first token\n# we allow W0806: everywhere\n## K.\nmask m = k <= q\nexample m\n    | x\n") == []
+
+
+def test_many_allowances_are_settled_soon() -> None:
+    text = "\n".join(f"# allow W0804: meant\n# allow W0805: meant\nmask m{i} = k <= q" for i in range(1500))
+    module = check(Source("page.mask", text, Path("page.mask")), lambda *_: None)
+    assert module.file is not None and len(module.diagnostics) == 3000
+    start = process_time()
+    assert settle(module.file, module.diagnostics) == ()
+    assert process_time() - start < 1.0
 
 
 def test_errors_are_reported_without_talk_of_allowances() -> None:

@@ -8,6 +8,7 @@ from meaning import HERE, sound
 
 from maskdsl.backends.reference import evaluate
 from maskdsl.ir.types import FLOAT
+from maskdsl.library.examples import run_examples
 from maskdsl.meaning.instantiate import instantiate
 
 LINES = (HERE / "expressions.txt").read_text(encoding="utf-8").splitlines()
@@ -48,3 +49,9 @@ def test_a_local_name_stands_for_its_expression() -> None:
         evaluate(root, coordinates=place, tables={}, constants={}, sizes={}, lengths={}) for root in (named.mask, written.mask)
     ]
     assert found[0].any() and not found[0].all() and (found[0] == found[1]).all()
+
+
+def test_a_name_of_where_is_read_where_at_moves_it() -> None:
+    text = "mask m = near at (q = k, k = q) where near = q - k == 1\nexample m\n    | . x .\n    | . . x\n    | . . .\n"
+    module = sound(text)
+    assert module.examples and not [d for d in run_examples(module) if d.severity == "error"]

@@ -17,6 +17,7 @@ from maskdsl.meaning.obligations import obligations
 from maskdsl.source.diagnostic import MaskError
 from maskdsl.source.render import render_text
 from maskdsl.source.text import Source
+from maskdsl.syntax.parse import parse
 
 HERE = Path(__file__).parent / "unproven"
 
@@ -149,3 +150,26 @@ def test_a_hostile_program_is_refused_soon(body: str) -> None:
     module = check(Source("m.mask", f"mask m(t: bool[n], p: int[position]) = {body}"), lambda *_: None)
     assert {d.code for d in module.errors} == {"E0402"}
     assert process_time() - start < 4.0  # a quarter of that on a quiet machine
+
+
+SHARED = {
+    "read often": lambda n: f"a{n} < k where {names('q', 'min(A, k)', n)}",
+    "bounds": lambda n: " or ".join(f"any(q == i for i in range(a{n}))" for _ in range(n)) + f" where {names('3', 'min(A, 5)', n)}",
+    "exponents": lambda n: " or ".join(f"q ** a{n} > 0" for _ in range(n)) + f" where {names('w', 'min(A, 5)', n)}",
+    "divisors": lambda n: " or ".join(f"q // a{n} == 0" for _ in range(n)) + f" where {names('w', 'max(A, 5)', n)}",
+    "facts": lambda n: f"k < w where {names('w', 'max(A, 5)', n)} requires " + ", ".join(f"a{n} > {i}" for i in range(n)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("body", SHARED.values(), ids=SHARED)
+def test_names_that_stand_on_names_cost_little(body: Callable[[int], str]) -> None:
+    """The longest chain of names that a definition has room for, and as many uses of its end."""
+    size = next(n for n in range(600, 0, -5) if "E0104" not in _codes(f"mask m(w: int) = {body(n)}", parse_only=True))
+    start = process_time()
+    _codes(f"mask m(w: int) = {body(size)}")
+    assert process_time() - start < 4.0  # about a second on a quiet machine
+
+
+def _codes(text: str, parse_only: bool = False) -> set[str]:
+    source = Source("m.mask", text)
+    return {d.code for d in (parse(source)[1] if parse_only else check(source, lambda *_: None).errors)}
