@@ -6,7 +6,8 @@ absolute between 1/2 and 2 and relative elsewhere (PTX ISA, "tanh" and "lg2"). E
 `1 - 2 / (1 + 2**(2 * log2(e) * x))`, off by a few roundings of 1, and log2 is torch's. All give the limits at ±inf and
 NaN of NaN; eager calls are torch's own functions. Gradients are those of the functions.
 
-Importing this module registers the operators and their lowerings. Not here: what calls them (`ir.ops_inductor`).
+Importing this module registers the operators; their lowerings follow when one is first traced, for Inductor takes
+seconds to import, and what was compiled before needs none of it. Not here: what calls them (`ir.ops_inductor`).
 """
 
 from __future__ import annotations
@@ -28,14 +29,22 @@ def _register(
 ) -> None:
     """Makes `torch.ops.maskdsl.NAME`: `slope(x, y)` is its derivative, `elsewhere` its form where PTX is not."""
     operator = torch.library.custom_op(f"maskdsl::{name}", exact, mutates_args=(), schema="(Tensor x) -> Tensor")
-    operator.register_fake(torch.empty_like)
+    overload = getattr(torch.ops.maskdsl, name).default
+    waiting = [overload]
+
+    def shaped(x: Tensor) -> Tensor:
+        # Whoever is going to lower a graph knows its shapes first, so this runs before.
+        while waiting:
+            _register_lowering(waiting.pop(), instruction, elsewhere)
+        return torch.empty_like(x)
+
+    operator.register_fake(shaped)
     operator.register_vmap(lambda info, in_dims, x: (operator(x), in_dims[0]))
 
     def keep(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
         ctx.save_for_backward(inputs[0], output)
 
     operator.register_autograd(lambda ctx, grad: grad * slope(*ctx.saved_tensors), setup_context=keep)
-    _register_lowering(getattr(torch.ops.maskdsl, name).default, instruction, elsewhere)
 
 
 def _register_lowering(overload: Any, instruction: str, elsewhere: Callable[[Any], Any]) -> None:

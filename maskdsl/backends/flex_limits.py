@@ -51,12 +51,18 @@ def kernel_choice(q: Tensor, k: Tensor, block: tuple[int, int], span: Span) -> t
 
     Raises MaskError E0703 for a block that no tile divides.
     """
-    group, q_len = q.shape[1] // k.shape[1], q.shape[2]
-    # The decode kernel holds all queries of a group of heads in one tile: a power of two that divides the block.
+    rows = decode_rows(q.shape[2], q.shape[1] // k.shape[1], block[0])
+    forced: Options = (("FORCE_USE_FLEX_ATTENTION", True),) if q.shape[2] < 128 and not rows else ()
+    return f"decode {rows}" if rows else "main", forced + _tiles(block, rows > 0, span)
+
+
+def decode_rows(q_len: int, group: int, q_block: int) -> int:
+    """The rows of a tile of torch's decode kernel for these queries; 0 where the main kernel is run.
+
+    It holds all queries of a group of heads in one tile: a power of two that divides the block.
+    """
     rows = max(16, 1 << (q_len * group - 1).bit_length())
-    decodes = group & (group - 1) == 0 and q_len < 128 and block[0] % rows == 0
-    forced: Options = (("FORCE_USE_FLEX_ATTENTION", True),) if q_len < 128 and not decodes else ()
-    return f"decode {rows}" if decodes else "main", forced + _tiles(block, decodes, span)
+    return rows if group & (group - 1) == 0 and q_len < 128 and q_block % rows == 0 else 0
 
 
 def spare_memory(q: Tensor, tables: tuple[Tensor, ...]) -> Options:

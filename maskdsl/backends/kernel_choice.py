@@ -49,7 +49,7 @@ class Request:
     """What is asked of a kernel.
 
     `unwritable` are the functions of the variant that CuteDSL has no form for, `learned` the float tables that require
-    a gradient, `shared_keys` says that one batch row of keys serves several of queries.
+    a gradient. `group` is the number of query heads to a key/value head, `rows` that of batch rows times those.
     """
 
     dtype: str = "bfloat16"
@@ -64,7 +64,6 @@ class Request:
     rows: int = 1
     gradients: bool = False
     layout: str = "dense"
-    shared_keys: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,4 +29,6 @@ def arranged(bound: Bound, arrangement: Arrangement) -> Bound:
     tensors = {made.tables[t]: x for t, x in tables.tensors.items()} | dict(arrangement.tensors)
     converted = frozenset(made.tables[t] for t in tables.converted)
     physical = {axis: n for axis, n in bound.sizes.items() if axis in ("head", "kv_head") and axis not in layout.counts}
-    return type(bound)(Lowering(made.variant), BoundTables(tensors, converted, axis_sizes(tensors)), physical)
+    there = type(bound)(Lowering(made.variant), BoundTables(tensors, converted, axis_sizes(tensors)), physical)
+    there.layout = next((name for name in ("paged", "packed") if name in layout.name), bound.layout)
+    return there

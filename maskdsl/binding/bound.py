@@ -20,7 +20,10 @@ from maskdsl.backends import flex
 from maskdsl.backends.flex_blocks import Shape
 from maskdsl.backends.flex_kernels import Kernel, call
 from maskdsl.backends.flex_limits import require_device
+from maskdsl.backends.mods import Emitted
+from maskdsl.backends.mods_text import TORCH, Dialect
 from maskdsl.backends.torch_statements import torch_function
+from maskdsl.binding.choice import Choices, Wish
 from maskdsl.binding.derived import derived_tables
 from maskdsl.binding.device import build_device
 from maskdsl.binding.facts import broken_facts, split_facts
@@ -81,6 +84,9 @@ class Bound:
         self._calls: Kept[tuple[flex.Mods, Formula]] = Kept()
         self._ready: Kept[tuple[flex.Mods, Prepared]] = Kept()
         self._derived: Kept[dict[Table, Tensor]] = Kept()
+        self._forms: Kept[flex.Mods] = Kept()
+        self._choices = Choices(self._variant.span)
+        self.layout = "dense"
         ready, self._waiting = split_facts(all_facts(self._variant), self._sizes)
         self._settled: set[frozenset[tuple[str, int]]] = set()
         self._check_facts(ready, self._sizes)
@@ -187,19 +193,34 @@ class Bound:
         return out
 
     @outside_graphs
-    def attention(self, q: Tensor, k: Tensor, v: Tensor, *, block_size: BlockSize = 128) -> Tensor:
+    def attention(
+        self, q: Tensor, k: Tensor, v: Tensor, *,
+        block_size: BlockSize = 128, backend: str = "auto", precise: bool = False, tune: bool = False,
+    ) -> Tensor:
         """Attention by a compiled FlexAttention kernel: [B, Hq, Q, Dv] in q's dtype; rows that see nothing are 0.
 
         q is [B, Hq, Q, D], k [B or 1, Hkv, K, D], v [B or 1, Hkv, K, Dv], float32, bfloat16 or float16, Hq a multiple
-        of Hkv. Gradients reach q, k, v and float tables on CUDA. Raises MaskError: E0607 and E0608 for shapes, E0604
-        for tables on another device, E0605 for a fact that only the call's sizes decide, E0702, E0703 and E0705 for
-        what the kernel cannot do. Inside a function under torch.compile this is a graph break; `mask_mod`, `score_mod`
-        and `block_mask` serve flex_attention there.
+        of Hkv. Gradients reach q, k, v and float tables on CUDA.
+        `backend` is "flash" (FlashAttention-4), "triton", "cpu", or "auto": the first of them that can do the call. On
+        CUDA in half precision, functions such as tanh are the GPU's approximations unless the call is to be `precise`.
+        `tune` tries a few block sizes and options once and remembers the fastest, on disk as well.
+        Raises MaskError: E0607 and E0608 for shapes, E0604 for tables on another device, E0605 for a fact that only the
+        call's sizes decide, E0702, E0703 and E0705 for what the kernel cannot do. Inside a function under torch.compile
+        this is a graph break; `mask_mod`, `score_mod` and `block_mask` serve flex_attention there.
         """
         lengths = check_call(q, k, v, self._variant.span)
         mods, formula = self._mods(lengths, q.device)
         blocks = partial(self._masks.get, formula, _mask_mod(mods))
-        return flex.attention(mods, (q, k, v), blocks, block=_pair(block_size))
+        block = _pair(block_size)
+        if q.device.type == "cpu" and backend in ("auto", "cpu") and not tune:
+            return flex.attention(mods, (q, k, v), blocks, block=block)
+        learned = tuple(t for t, x in self._bound.tensors.items() if x.requires_grad)
+        wish = Wish(backend, precise, block, self.layout, learned)
+        settled = self._choices.settled(lengths, (q, k, v), wish, self._lowering.at(formula.sizes))
+        mods = self._in_dialect(mods, formula, settled.dialect, (lengths, q.device))
+        if tune:
+            settled = self._choices.tuned(mods, (q, k, v), blocks, settled)
+        return flex.attention(mods, (q, k, v), blocks, block=settled.block, plan=settled.plan)
 
     # ---------------------------------------------------------------- sizes, facts, devices
 
@@ -252,20 +273,43 @@ class Bound:
         self._settle_facts(sizes)
         return self._made(sizes, device)
 
+    def _in_dialect(
+        self, mods: flex.Mods, formula: Formula, dialect: Dialect, of_call: tuple[Lengths, torch.device]
+    ) -> flex.Mods:
+        """The same mods, written in a dialect."""
+        if dialect is TORCH:
+            return mods
+
+        def build() -> flex.Mods:
+            emitted = self._lowering.at(formula.sizes).form(dialect)
+            return replace(mods, **self._code(emitted, formula.tables, formula.sizes, of_call[1]))
+
+        made = self._forms.get((of_call, dialect.name), formula.tables.values(), build)
+        return made if made.sink is mods.sink else replace(made, sink=mods.sink)
+
+    def _code(
+        self, emitted: Emitted, tensors: Mapping[Table, Tensor], sizes: Mapping[str, int], device: torch.device
+    ) -> dict[str, Any]:
+        """What of `Mods` is code, over these tensors."""
+        lengths = {name: _one_element(sizes[name], device) for name in LENGTHS if name in sizes}
+        return {
+            "text": emitted.source,
+            "make_mask_mod": partial(emitted.make_mask_mod, tensors, lengths) if emitted.has_mask else None,
+            "make_score_mod": partial(emitted.make_score_mod, tensors, lengths) if emitted.has_score else None,
+            "captured": tuple(tensors[t] for t in emitted.tables),
+        }
+
     def _made(self, sizes: Mapping[str, int], device: torch.device) -> tuple[flex.Mods, Formula]:
         lowered = self._lowering.at(sizes)
         tensors = self._tensors(device)
         if lowered.variant.derived:
             build = partial(derived_tables, lowered.variant.derived, tensors)
             tensors = tensors | self._derived.get((lowered.emitted.source, device), tensors.values(), build)
-        lengths = {name: _one_element(sizes[name], device) for name in LENGTHS if name in sizes}
         emitted = lowered.emitted
         mods = flex.Mods(
-            self._variant.name, emitted.source, self._variant.span,
-            partial(emitted.make_mask_mod, tensors, lengths) if emitted.has_mask else None,
-            cast("Any", partial(emitted.make_score_mod, tensors, lengths)) if emitted.has_score else None,
-            tuple(tensors[t] for t in emitted.tables), emitted.mask_reads & {"b", "h"}, lowered.scale,
-            _sink(lowered, tensors, sizes, device), lowered.normalize, self._kernel,
+            name=self._variant.name, span=self._variant.span, reads=emitted.mask_reads & {"b", "h"},
+            scale=lowered.scale, sink=_sink(lowered, tensors, sizes, device), normalize=lowered.normalize,
+            kernel=self._kernel, **self._code(emitted, tensors, sizes, device),
         )  # fmt: skip
         mask = partial(self._lowering.tile_mask_at, sizes)
         return mods, Formula(mask, emitted.source, tensors, sizes, self._lowering.ranges, lowered.variant.derived)

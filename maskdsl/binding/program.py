@@ -103,9 +103,13 @@ class Program:
             exact=exact, transposed=transposed, fresh=fresh, out=out,
         )  # fmt: skip
 
-    def attention(self, q: Tensor, k: Tensor, v: Tensor, *, block_size: BlockSize = 128) -> Tensor:
+    def attention(
+        self, q: Tensor, k: Tensor, v: Tensor, *,
+        block_size: BlockSize = 128, backend: str = "auto", precise: bool = False, tune: bool = False,
+    ) -> Tensor:
         """Attention by a compiled kernel, as `Bound.attention` describes it. Raises MaskError E0609 with tables."""
-        return self._alone("attention").attention(q, k, v, block_size=block_size)
+        bare = self._alone("attention")
+        return bare.attention(q, k, v, block_size=block_size, backend=backend, precise=precise, tune=tune)
 
     def arranged(self, layout: Arrangement) -> Bound:
         """The program in a layout, as `Bound.arranged` describes it. Raises MaskError E0609 with tables."""

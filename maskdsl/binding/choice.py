@@ -1,0 +1,118 @@
+"""How a call is going to run: which kernel, in which form its mods are written, with which blocks and options.
+
+Not here: what a kernel can do (`backends.kernel_choice`), the options themselves (`backends.kernel_options`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from maskdsl.backends import flex
+from maskdsl.backends.flex_limits import decode_rows
+from maskdsl.backends.kernel_choice import Choice, Machine, Plan, Request, choose, flash_block, flash_is_here
+from maskdsl.backends.kernel_options import Candidate, options_of
+from maskdsl.backends.mods_text import FLASH, INDUCTOR, TORCH, Dialect
+from maskdsl.binding.lowered import Lowered
+from maskdsl.binding.shapes import Lengths
+from maskdsl.ir.types import Table
+from maskdsl.source.text import Span
+
+QKV = tuple[Tensor, Tensor, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A call's kernel, the dialect of its mods, the sides of its blocks, and the plan that flex runs."""
+
+    request: Request
+    choice: Choice
+    dialect: Dialect
+    block: tuple[int, int]
+    plan: Plan
+
+
+@cache
+def machine_of(device: torch.device) -> Machine:
+    """The machine that a device is."""
+    if device.type != "cuda" or not torch.cuda.is_available():
+        return Machine(device.type)
+    found = torch.cuda.get_device_properties(device)
+    return Machine("cuda", (found.major, found.minor), found.name, found.multi_processor_count, flash_is_here())
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the caller of an attention asked for: `learned` are the float tables that require gradients."""
+
+    backend: str
+    precise: bool
+    block: tuple[int, int]
+    layout: str = "dense"
+    learned: tuple[Table, ...] = ()
+
+
+def request_of(qkv: QKV, wish: Wish, unwritable: tuple[str, ...]) -> Request:
+    """What a call asks of its kernel; `unwritable` is why the mods have no form for FlashAttention-4."""
+    q, k, v = qkv
+    names = tuple(t.name for t in wish.learned) if torch.is_grad_enabled() else ()
+    gradients = torch.is_grad_enabled() and (bool(names) or any(x.requires_grad for x in qkv))
+    return Request(
+        dtype=str(q.dtype).removeprefix("torch."), head_dim=q.shape[3], v_head_dim=v.shape[3],
+        q_len=q.shape[2], kv_len=k.shape[2], block=wish.block, unwritable=unwritable, learned=names,
+        group=q.shape[1] // k.shape[1], rows=q.shape[0] * k.shape[1], gradients=gradients, layout=wish.layout,
+    )  # fmt: skip
+
+
+def settle(wanted: str, precise: bool, machine: Machine, request: Request, span: Span | None = None) -> Settled:
+    """How a call runs. Raises MaskError E0703 for a backend that is unknown or cannot do it.
+
+    Mods are written in the GPU's fast forms for Triton in half precision, unless they shall be `precise`.
+    """
+    choice = choose(wanted, machine, request, span)
+    if choice.kernel == "flash":
+        return Settled(request, choice, FLASH, flash_block(machine, request.block), Plan(flash=True))
+    fast = choice.kernel == "triton" and not precise and request.dtype in ("bfloat16", "float16")
+    options = options_of(kernel_of(request), machine, request)
+    return Settled(request, choice, INDUCTOR if fast else TORCH, request.block, Plan(options=options))
+
+
+def with_candidate(settled: Settled, candidate: Candidate) -> Settled:
+    """The same with a candidate of tuning in place of the table's options."""
+    table = {} if candidate.plain else dict(settled.plan.options)
+    options = tuple({**table, **dict(candidate.options)}.items())
+    return Settled(settled.request, settled.choice, settled.dialect, candidate.block, Plan(settled.plan.flash, options))
+
+
+def kernel_of(request: Request) -> str:
+    """Which of Triton's kernels a call gets: "decode" or "main"."""
+    decodes = not request.gradients and decode_rows(request.q_len, request.group, request.block[0])
+    return "decode" if decodes else "main"
+
+
+@dataclass(slots=True)
+class Choices:
+    """How the calls of one bound definition run; settled once for calls that differ in no way that matters."""
+
+    span: Span
+    known: dict[Any, Settled] = field(default_factory=dict)
+
+    def settled(self, lengths: Lengths, qkv: QKV, wish: Wish, lowered: Lowered) -> Settled:
+        """How a call runs. Raises MaskError E0703."""
+        q, k, v = qkv
+        wants = (torch.is_grad_enabled(), q.requires_grad, k.requires_grad, v.requires_grad)
+        key = (lengths, wish, wants, q.dtype, q.device, q.shape[3], v.shape[3], k.shape[0])
+        if key not in self.known:
+            request = request_of(qkv, wish, lowered.unwritable(FLASH))
+            self.known[key] = settle(wish.backend, wish.precise, machine_of(q.device), request, self.span)
+        return self.known[key]
+
+    def tuned(self, mods: flex.Mods, qkv: QKV, blocks: flex.Blocks, settled: Settled) -> Settled:
+        """The call with the block sizes and options that are the fastest here. Raises MaskError where none works."""
+        from maskdsl.binding.tuned import tuned_call
+
+        return tuned_call(mods, qkv, blocks, settled)
