@@ -1,0 +1,116 @@
+"""Which kernel a call gets, and with which options: all of it decided without a GPU."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from maskdsl.backends.kernel_choice import BACKENDS, KERNELS, Machine, Request, choose, flash_block
+from maskdsl.backends.kernel_options import TABLE, candidates, options_of
+from maskdsl.source.diagnostic import MaskError
+
+H100 = Machine("cuda", (9, 0), "NVIDIA H100", 132, flash=True)
+B200 = replace(H100, capability=(10, 0), name="NVIDIA B200", multiprocessors=148)
+A100 = replace(H100, capability=(8, 0), name="NVIDIA A100", multiprocessors=108)
+CPU = Machine("cpu")
+PREFILL = Request(q_len=8192, kv_len=8192)
+
+
+@pytest.mark.parametrize(("machine", "changes", "kernel"), [
+    (H100, {}, "flash"),
+    (B200, {}, "flash"),
+    (H100, {"head_dim": 64, "v_head_dim": 64, "dtype": "float16"}, "flash"),
+    (H100, {"gradients": True}, "flash"),
+    (replace(H100, flash=False), {}, "triton"),
+    (A100, {}, "triton"),
+    (H100, {"dtype": "float32"}, "triton"),
+    (H100, {"head_dim": 256, "v_head_dim": 256}, "triton"),
+    (H100, {"v_head_dim": 64}, "triton"),
+    (H100, {"head_dim": 20, "v_head_dim": 20}, "triton"),
+    (H100, {"q_len": 1}, "triton"),
+    (H100, {"block": (128, 16)}, "triton"),
+    (H100, {"unwritable": ("`%` of floats has no form in CuteDSL",)}, "triton"),
+    (H100, {"learned": ("bias",), "gradients": True}, "triton"),
+    (CPU, {}, "cpu"),
+])  # fmt: skip
+def test_auto(machine: Machine, changes: dict[str, object], kernel: str) -> None:
+    request = replace(PREFILL, **changes)
+    found = choose("auto", machine, request)
+    assert found.kernel == kernel
+    assert found.why_not.keys() == set(KERNELS) - {kernel}
+    for better in KERNELS[: KERNELS.index(kernel)]:
+        assert found.why_not[better], better
+    assert choose(kernel, machine, request).kernel == kernel
+
+
+def test_reasons_name_what_is_in_the_way() -> None:
+    request = replace(PREFILL, head_dim=256, dtype="float32", learned=("bias",))
+    told = "\n".join(choose("auto", replace(A100, flash=False), request).why_not["flash"])
+    assert all(part in told for part in ("maskdsl[flash]", "8.0", "float32", "256", "`bias` requires a gradient"))
+
+
+@pytest.mark.parametrize(("wanted", "machine"), [("flash", A100), ("flash", CPU), ("triton", CPU), ("cpu", H100)])
+def test_a_backend_that_cannot_is_refused(wanted: str, machine: Machine) -> None:
+    with pytest.raises(MaskError) as caught:
+        choose(wanted, machine, PREFILL)
+    (problem,) = caught.value.diagnostics
+    assert problem.code == "E0703" and wanted in problem.message and problem.notes
+
+
+def test_an_unknown_backend() -> None:
+    with pytest.raises(MaskError) as caught:
+        choose("tritom", H100, PREFILL)
+    assert caught.value.diagnostics[0].help == ("did you mean `triton`?",)
+    assert BACKENDS == ("auto", *KERNELS)
+
+
+def test_blackwell_takes_256_queries_a_tile() -> None:
+    assert flash_block(B200, (128, 128)) == (256, 128)
+    assert flash_block(H100, (128, 128)) == (128, 128)
+
+
+# ---------------------------------------------------------------- options
+
+
+def test_options_of_the_calls_that_were_timed() -> None:
+    decode = Request(q_len=1, kv_len=8192, block=(16, 16), group=4, rows=64 * 8, layout="paged")
+    assert dict(options_of("decode", H100, decode)) == {"fwd_num_stages": 3}
+    dense = replace(decode, layout="dense", block=(16, 128))
+    assert dict(options_of("decode", H100, dense)) == {"fwd_num_stages": 3, "SPLIT_KV": 4}
+    assert "SPLIT_KV" not in dict(options_of("decode", H100, replace(dense, rows=8)))
+    assert dict(options_of("main", H100, PREFILL)) == {"fwd_USE_TMA": True}
+    paged = dict(options_of("main", H100, replace(PREFILL, layout="paged")))
+    assert paged == {"fwd_BLOCK_M": 128, "fwd_BLOCK_N": 128, "fwd_num_warps": 8}
+
+
+@pytest.mark.parametrize(("machine", "changes"), [
+    (A100, {}), (CPU, {}), (H100, {"dtype": "float32"}), (H100, {"q_len": 8191}), (H100, {"block": (128, 64)}),
+    (H100, {"head_dim": 256}),
+])  # fmt: skip
+def test_other_calls_have_torchs_own(machine: Machine, changes: dict[str, object]) -> None:
+    assert options_of("main", machine, replace(PREFILL, **changes)) == ()
+
+
+def test_every_row_holds_for_some_call_and_says_why() -> None:
+    layouts = ("dense", "packed", "paged")
+    requests = [
+        replace(PREFILL, layout=layout, q_len=q, rows=rows, head_dim=dim)
+        for layout in layouts for q in (1, 8192) for rows in (8, 512) for dim in (64, 128)
+    ]  # fmt: skip
+    for row in TABLE:
+        assert any(row.holds(row.kernel, H100, r) for r in requests) and len(row.why) > 20
+
+
+@pytest.mark.parametrize(("kernel", "machine"), [("main", H100), ("decode", H100), ("flash", H100), ("main", CPU)])
+def test_candidates_are_few_and_differ(kernel: str, machine: Machine) -> None:
+    found = candidates(kernel, machine, PREFILL)
+    assert 1 <= len(found) <= 9
+    assert len({c.told for c in found}) == len(found)
+    assert found[0].block == PREFILL.block and not found[0].options and not found[0].plain
+
+
+def test_candidates_have_tiles_that_divide_the_block() -> None:
+    for candidate in candidates("main", H100, replace(PREFILL, block=(128, 64))):
+        options = dict(candidate.options)
+        assert 128 % options.get("fwd_BLOCK_M", 128) == 0 and 64 % options.get("fwd_BLOCK_N", 64) == 0
