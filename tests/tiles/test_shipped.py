@@ -62,6 +62,7 @@ FURTHER = {
     "window_attention": Reach(1.2, 0.95, PERIODS),
     "radial_attention": Reach(1.1, 0.95, PERIODS),
     "nsa_selected": Reach(1.2, 0.95, RANGE),
+    "nsa_selected_layer": Reach(1.2, 0.95, RANGE),
     "blockbert": Reach(2.1, 0.95, RANGE),
     "vsa": Reach(1.8, 0.95, RANGE),
     "tree_window": Reach(1.35, 0.95, "a table of two axes, at wide ranges of both, is bounded as a whole"),
