@@ -30,6 +30,7 @@ from maskdsl.binding.facts import broken_facts, split_facts
 from maskdsl.binding.kept import Kept
 from maskdsl.binding.lowered import Lowered, Lowering
 from maskdsl.binding.shapes import Lengths, check_call, check_sizes
+from maskdsl.binding.standalone import standalone_text
 from maskdsl.binding.tables import BoundTables
 from maskdsl.binding.tile_masks import Formula, Prepared, TileMasks
 from maskdsl.ir.nodes import LENGTHS, Node, Variant
@@ -127,9 +128,12 @@ class Bound:
 
     @property
     def source(self) -> str:
-        """The mods as Python text that needs torch alone. Raises MaskError E0609 where a size is missing."""
+        """The mods as Python text that needs torch alone, with what computes the tables that passes derived from others.
+
+        Raises MaskError E0609 where a size is missing.
+        """
         self._require(self._lowering.needed)
-        return self._lowering.at(self._sizes).emitted.source
+        return standalone_text(self._lowering.at(self._sizes))
 
     @property
     def mask_mod(self) -> Callable[..., Tensor] | None:

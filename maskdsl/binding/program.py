@@ -68,7 +68,9 @@ class Program:
         lowering = self._lowered()
         if lowering.needed:
             raise MaskError(_needs_sizes(self._variant, sorted(lowering.needed)))
-        return lowering.at({}).emitted.source
+        from maskdsl.binding.standalone import standalone_text
+
+        return standalone_text(lowering.at({}))
 
     @property
     def mask_mod(self) -> Callable[..., Tensor] | None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from maskdsl.backends.reference_attention import attention
 from maskdsl.binding.program import Program
-from maskdsl.cli.standalone import standalone_mods
+from maskdsl.binding.standalone import standalone_mods
 from maskdsl.cli.trial import Trial
 from maskdsl.ir.types import BUILT_IN_AXES
 from maskdsl.source.diagnostic import Diagnostic, MaskError

@@ -10,12 +10,16 @@ from maskdsl.ir.nodes import Variant
 
 
 def standalone_mods(variant: Variant, sizes: Mapping[str, int]) -> str:
-    """The Python text of a fixed definition's mods for these sizes (all axes and lengths); it needs torch alone.
+    """The Python text of a fixed definition's mods for these sizes (all axes and lengths); it needs torch alone."""
+    return standalone_text(Lowering(variant).at(sizes))
+
+
+def standalone_text(lowered: Lowered) -> str:
+    """The Python text of the mods; it needs torch alone.
 
     Where a pass made the mods read tables that are computed from others, the text ends with `derived_tables(…)`, which
     computes them.
     """
-    lowered = Lowering(variant).at(sizes)
     return lowered.emitted.source + (_derived_tables(lowered) if lowered.variant.derived else "")
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from maskdsl.api import compile as compile_text
 from maskdsl.backends import reference
-from maskdsl.cli.standalone import standalone_mods
+from maskdsl.binding.standalone import standalone_mods
 from maskdsl.cli.trial import Wish, checked_definition, make_trial
 from maskdsl.library.registry import Registry
 
@@ -54,3 +55,17 @@ def test_a_table_that_a_pass_needs_is_made_in_the_text() -> None:
     trial = make_trial(module, variant, Wish(lengths=(40, 40), examples=False))
     text = standalone_mods(trial.variant, {**trial.sizes, **SIZES})
     assert "def derived_tables(document):" in text and "import maskdsl" not in text
+
+
+def test_the_source_of_a_program_and_of_a_bound_one_stands_alone() -> None:
+    torch = pytest.importorskip("torch")
+    text = "mask m(document: int[batch, position]) = document[b, q] == document[b, k] requires ascending(document, position)"
+    program, document = compile_text(text), torch.tensor([[0, 0, 1, 1, 1, 4]])
+    for source in (program.source, program.bind(document=document).source):
+        space: dict[str, Any] = {}
+        exec(source, space)
+        made = {"document": document, **space["derived_tables"](document)}
+        places = (torch.zeros(6, 6, dtype=torch.int64), torch.zeros(6, 6, dtype=torch.int64))
+        q, k = torch.meshgrid(torch.arange(6), torch.arange(6), indexing="ij")
+        seen = make(space["make_mask_mod"], made)(*places, q, k)
+        assert torch.equal(seen, document[0][q] == document[0][k])
