@@ -39,8 +39,8 @@ def request_pages(tiles: LogicalTiles, step: Step) -> tuple[Tensor, Tensor]:
     For all heads at once: what some head sees is listed.
     """
     request = torch.arange(step.limits.max_requests, dtype=torch.int32, device=step.limits.device)[:, None]
-    low, high = (step.seq_lens - step.counts)[:, None], step.seq_lens[:, None] - 1
-    high = torch.where(step.is_decoded[:, None], high, low - 1)
+    low = torch.where(step.is_decoded, step.seq_lens - step.counts, 0)[:, None]
+    high = torch.where(step.is_decoded, step.seq_lens - 1, -1)[:, None]
     possible, whole = _decided(tiles, step, request, low, high)
     some, every = possible.any(0), whole.all(0)
     return some & ~every, every
@@ -86,7 +86,7 @@ def plan_prefill(tiles: LogicalTiles, step: Step, lists: Lists) -> None:
     cached = step.seq_lens[request.long()] - step.counts[request.long()]
     used = (begin < end) & (begin < step.query_start[-1]) & ~step.is_decoded[request.long()]
     low, high = cached + begin - start, cached + torch.minimum(end, step.query_start[-1]) - 1 - start
-    high = torch.where(used, high, low - 1)
+    low, high = torch.where(used, low, 0), torch.where(used, high, -1)
     possible, whole = _decided(tiles, step, request[:, None], low[:, None], high[:, None])
     whole = whole & (end - begin == Q_BLOCK)[:, None]
     tile = (begin // Q_BLOCK).clamp(max=step.limits.tiles - 1)

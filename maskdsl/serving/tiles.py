@@ -65,7 +65,7 @@ class LogicalTiles:
         possible = torch.zeros((), dtype=torch.bool, device=self.call.device)
         certain = ~possible
         for part in (0, 1):
-            tile = torch.minimum(q_low // Q_BLOCK + part, q_high // Q_BLOCK)
+            tile = torch.minimum(q_low // Q_BLOCK + part, q_high // Q_BLOCK).clamp(min=0)
             low, high = torch.maximum(q_low, tile * Q_BLOCK), torch.minimum(q_high, tile * Q_BLOCK + Q_BLOCK - 1)
             some, every = self._of_aligned(b, low, high, tile, page, seq_len)
             possible, certain = possible | some, certain & every
@@ -78,7 +78,7 @@ class LogicalTiles:
     ) -> tuple[Tensor, Tensor]:
         k_low = page * self.plan.verdict.k_block
         size = self.plan.verdict.k_block
-        head = self.call.count(self.heads).view(-1, *(1 for _ in torch.broadcast_shapes(low.shape, page.shape)))
+        head = self.call.count(self.heads, -1, *(1 for _ in torch.broadcast_shapes(low.shape, page.shape)))
         symbols = {
             "b": b, "h": head, "q_len": seq_len, "kv_len": seq_len, "q_tile": tile, "k_tile": page,
             "q_low": low, "q_high": high, "k_low": k_low, "k_high": torch.minimum(k_low + size, seq_len) - 1,
