@@ -105,18 +105,20 @@ def deepseek_v4_csa(
 
 
 def _targets(rng: np.random.Generator, sizes: Sizes) -> dict[str, Array]:
-    return {"targets": rng.integers(0, sizes.k // 2 + 1, sizes.b).astype(np.int32)}
+    """Lengths with padding behind them, and candidates that are at most half of a row."""
+    length = rng.integers((sizes.k + 1) // 2, sizes.k + 1, sizes.b).astype(np.int32)
+    return {"length": length, "targets": rng.integers(0, length // 2 + 1).astype(np.int32)}
 
 
 def hstu(
-    b: Array, h: Array, q: Array, k: Array, sizes: Sizes, targets: Array,
+    b: Array, h: Array, q: Array, k: Array, sizes: Sizes, length: Array, targets: Array,
     contextual: int = 0, window: int = 0, full: int = 0,
 ) -> Array:  # fmt: skip
     """generative-recommenders' `_get_valid_attn_mask`: places first, then rule after rule."""
     seen = _none(sizes)
-    for row, candidates in enumerate(targets):
+    for row, (count, candidates) in enumerate(zip(length, targets, strict=True)):
         places = np.concatenate([np.zeros(max(contextual - 1, 0), int), np.arange(_longest(sizes))])
-        end = sizes.k - max(contextual - 1, 0) - candidates
+        end = count - max(contextual - 1, 0) - candidates
         places = np.minimum(places, end)
         for i, j in np.ndindex(sizes.q, sizes.k):
             distance = places[i] - places[j]

@@ -55,15 +55,33 @@ def sink_window(b: Array, h: Array, q: Array, k: Array, sizes: Sizes, window: in
 
 
 def prefix_lm(b: Array, h: Array, q: Array, k: Array, sizes: Sizes, prefix: Array) -> Array:
-    return causal(b, h, q, k, sizes) | (k < prefix[b])
+    """The triangle with the columns of each row's prefix filled."""
+    seen = np.array([np.tril(np.ones((sizes.q, sizes.k), bool)) for _ in prefix])
+    for row, length in enumerate(prefix):
+        seen[row, :, :length] = True
+    return seen[b, q, k]
 
 
 def document(b: Array, h: Array, q: Array, k: Array, sizes: Sizes, document: Array) -> Array:
-    return document[b, q] == document[b, k]
+    """A square of ones for each document, from its length, along the diagonal (as xformers' BlockDiagonalMask)."""
+    length = document.shape[1]
+    seen = np.zeros((sizes.b, length, length), bool)
+    for row, numbers in enumerate(document):
+        end = 0
+        for count in np.unique(numbers, return_counts=True)[1]:
+            seen[row, end : end + count, end : end + count] = True
+            end += count
+    return seen[b, q, k]
 
 
 def packed_causal(b: Array, h: Array, q: Array, k: Array, sizes: Sizes, document: Array) -> Array:
-    return (document[b, q] == document[b, k]) & (q >= k)
+    """A triangle of ones for each document."""
+    seen = np.zeros((sizes.b, sizes.q, sizes.k), bool)
+    for row, first in enumerate(starts(document)):
+        begins = np.unique(first)
+        for i in range(sizes.q):
+            seen[row, i, begins[begins <= i].max() : i + 1] = True
+    return seen[b, q, k]
 
 
 def packed_window(b: Array, h: Array, q: Array, k: Array, sizes: Sizes, document: Array, start: Array) -> Array:
@@ -85,7 +103,9 @@ def softcap(score: Array, b: Array, h: Array, q: Array, k: Array, sizes: Sizes, 
 
 
 def alibi(score: Array, b: Array, h: Array, q: Array, k: Array, sizes: Sizes, slope: Array) -> Array:
-    return score + slope[h] * (k - q).astype(np.float64)
+    """Falling along every diagonal, built row by row."""
+    bias = np.array([[np.arange(sizes.k, dtype=float) - i for i in range(sizes.q)]] * sizes.h)
+    return score + (np.asarray(slope, float)[:, None, None] * bias)[h, q, k]
 
 
 def alibi_slopes(score: Array, b: Array, h: Array, q: Array, k: Array, sizes: Sizes, bias_max: float = 8.0) -> Array:
