@@ -99,3 +99,11 @@ def test_facts_of_callees_are_about_the_callers_tables() -> None:
     (found,) = broken(f"{PREFIX}\nmask outer(length: int[batch]) = k <= q or m(length)", length=[-1])
     assert found.notes == ("`prefix[b]` is -1",)
     assert [label.span.text for label in found.also] == ["length: int[batch]"]
+
+
+def test_q_and_k_run_to_the_longer_length() -> None:
+    """Under a cache of keys `q` counts from the sequence's start, so it may pass the number of queries."""
+    text = "mask m(seen: bool[rows, columns]) = seen[q, k] requires q < size(rows), k < size(columns)"
+    (found,) = broken(text, {"position": 3}, seen=[[True, False, True]])
+    assert (found.code, found.label) == ("E0605", "false at q = 1")
+    assert broken(text, {"position": 3}, seen=[[True] * 3] * 3) == []
