@@ -46,6 +46,8 @@ def _print_row(console: Console, manifest: Manifest, width: int) -> None:
     row = Text(f"  {manifest.kind:8}", style="dim")
     row.append(manifest.signature, style="cyan")
     row.append("  " + first_sentence(manifest.doc))
+    for line in manifest.layers:
+        row.append(f"  [{line.text}]", style="dim")
     row.truncate(width, overflow="ellipsis")
     console.print(row)
 

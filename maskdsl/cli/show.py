@@ -108,7 +108,8 @@ def describe(trial: Trial, view: View, drawn: int = 1) -> list[str]:
     elif view.curve:
         extent = "the same at every query and key"
     at = [f"{name} = {value}" for name, value in (("b", view.b), ("h", view.h)) if name in view.depends]
-    facts = [", at ".join([extent, *([", ".join(at)] if at else [])]), trial.told, *_fields(trial)]
+    layers = [line.text for line in trial.manifest.layers]
+    facts = [", at ".join([extent, *([", ".join(at)] if at else [])]), trial.told, *_fields(trial), *layers]
     return [view.title, *(f"  {fact}" for fact in facts if fact)]
 
 

@@ -28,7 +28,7 @@ class Target:
 
 
 def find_targets(text: str, registry: Registry) -> tuple[Target, ...]:
-    """The definitions that the text means: all of a file, one of a file, or a registered one.
+    """The definitions that the text means: all of a file, one of a file, a registered one, or those of a model.
 
     Raises MaskError: E0211 for unknown names, E0107 for files that cannot be read, the reader's own when one does not
     parse.
@@ -38,13 +38,27 @@ def find_targets(text: str, registry: Registry) -> tuple[Target, ...]:
         return tuple(Target(source, name) for name in registry.names(source))
     file, colon, name = text.rpartition(":")
     if not colon:
-        entry = registry.find(text)
-        return (Target(entry.source, entry.name),)
+        return _registered(text, registry)
     source = registry.read(Path(file))
     names = registry.names(source)
     if name not in names:
         raise MaskError(unknown_definition(name, source, list(names)))
     return (Target(source, name),)
+
+
+def _registered(name: str, registry: Registry) -> tuple[Target, ...]:
+    """The registered definition of that name, or else those that the layers of the model of that name use."""
+    try:
+        entry = registry.find(name)
+    except MaskError as problem:
+        from maskdsl.library.models import find_model
+
+        try:
+            model = find_model(name, registry)
+        except MaskError:
+            raise problem from None
+        return tuple(Target(model.source, variant.name) for variant in model.variants)
+    return (Target(entry.source, entry.name),)
 
 
 def find_target(text: str, registry: Registry) -> Target:
@@ -54,7 +68,8 @@ def find_target(text: str, registry: Registry) -> Target:
         return targets[0]
     names = [t.name for t in targets]
     message = f"{text} defines {len(names)} things" if names else f"{text} defines nothing"
-    ways = tuple(f"say which: `{text}:{name}`" for name in names[:1])
+    first = f"{text}:{names[0]}" if Path(text).is_file() else "".join(names[:1])
+    ways = (f"say which: `{first}`",) if names else ()
     notes = (f"it defines {', '.join(f'`{n}`' for n in names)}",) if names else ()
     raise MaskError(Diagnostic("E0211", message, notes=notes, help=ways))
 

@@ -33,6 +33,11 @@ class Layers(BaseModel):
     kind: str | None = None
     where: str
 
+    @property
+    def text(self) -> str:
+        """The line as people read it, such as `layers: layer % 6 == 5` or `layers (image): layer % 6 == 5`."""
+        return f"layers{'' if self.kind is None else f' ({self.kind})'}: {self.where}"
+
 
 def split_doc(lines: list[str]) -> tuple[list[str], tuple[Layers, ...]]:
     """The lines of a documentation that say something else, and what its `Layers` lines say."""

@@ -26,6 +26,14 @@ def test_machines_get_every_field() -> None:
     assert window["facts"] == ["window >= 1"]
 
 
+def test_the_layers_of_models_are_told() -> None:
+    lines = run("list").out.splitlines()
+    assert next(line for line in lines if " gemma3_local(" in line).endswith("  [layers: layer % 6 != 5]")
+    found = {m["path"]: m for m in json.loads(run("list", "--json").out)}
+    assert found["models/gemma3_image_global"]["layers"] == [{"kind": "image", "where": "layer % 6 == 5"}]
+    assert found["local/sliding_window"]["layers"] == []
+
+
 def test_other_libraries_are_listed_by_their_name(tmp_path: Path) -> None:
     (tmp_path / "own.mask").write_text("mask own = true\n")
     done = run("list", MASKDSL_PATH=str(tmp_path))

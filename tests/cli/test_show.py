@@ -21,6 +21,14 @@ def picture(text: str) -> list[str]:
 # ---------------------------------------------------------------- in the terminal
 
 
+def test_a_model_is_shown_with_its_layers() -> None:
+    done = run("show", "gemma4", "--size", "4")
+    assert done.code == 0 and done.out.count("4 × 4 queries and keys") == 3
+    assert "  layers: layer % 6 != 5 and layer != layers - 1\n" in done.out
+    assert "  layers (image): layer % 6 == 5 or layer == layers - 1\n" in done.out
+    assert "say which: `gemma4_local`" in run("show", "gemma4", "-o", "x.png").err
+
+
 def test_a_constant_is_set() -> None:
     done = run("show", "sliding_window", "--set", "window=2", "--size", "4")
     assert done.code == 0
