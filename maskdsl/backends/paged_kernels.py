@@ -129,19 +129,20 @@ def merge_rows(
         head = h // GROUP * PADDED + h % GROUP
         first = tl.load(item_start + r)
         last = tl.load(item_start + r + 1)
+        wide = first.to(tl.int64) * 0
         at = tl.arange(0, COLUMNS)
         top = float("-inf")
         if HAS_SINK:
             top = tl.load(sink + h)
         for row in range(first, last):
-            top = tl.maximum(top, tl.load(lse + (row.to(tl.int64) * heads + head) * WIDTH + place))
+            top = tl.maximum(top, tl.load(lse + ((wide + row) * heads + head) * WIDTH + place))
         base = tl.where(top == float("-inf"), 0.0, top)
         total = 0.0
         if HAS_SINK:
             total = tl.exp(tl.load(sink + h) - base)
         sums = tl.zeros([COLUMNS], dtype=tl.float32)
         for row in range(first, last):
-            line = (row.to(tl.int64) * heads + head) * WIDTH + place
+            line = ((wide + row) * heads + head) * WIDTH + place
             weight = tl.exp(tl.load(lse + line) - base)
             piece = tl.load(values + line * DIM + at, mask=at < DIM, other=0.0).to(tl.float32)
             sums += tl.where(weight > 0.0, weight * piece, 0.0)

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from maskdsl.backends.kernel_choice import PLAIN, Plan
 from maskdsl.binding.bound import Bound, outside_graphs
 from maskdsl.binding.program import Program
 from maskdsl.binding.tables import axis_sizes
 from maskdsl.ir.types import Table
 from maskdsl.layouts import paged
 from maskdsl.layouts.layout import Layout
+from maskdsl.layouts.sharded import grouped
 from maskdsl.serving.append import append_tokens
 from maskdsl.serving.kernels import Phase, phase
 from maskdsl.serving.limits import Limits, check_limits, with_index
 from maskdsl.serving.plan_torch import plan_decode, plan_prefill
+from maskdsl.serving.plan_triton import planner
 from maskdsl.serving.rows import decode_rows, prefill_lists
 from maskdsl.serving.step import Step, empty_step
 from maskdsl.serving.tiles import SEQ_LENS, logical_tiles
 from maskdsl.source.diagnostic import Diagnostic, MaskError
+
+if TYPE_CHECKING:
+    from maskdsl.serving.cuda import DecodeRun
 
 
 class PagedAttention:
@@ -66,7 +72,13 @@ class PagedAttention:
         self._rows = decode_rows(self.limits)
         self._lists = prefill_lists(self.limits, self._tiles.heads)
         self._phases: dict[Any, Phase] = {}
+        self._decoders: dict[Any, DecodeRun] = {}
+        self._planner = planner(self._tiles, self.limits) if self._is_cuda else None
         self._q = torch.zeros((max_tokens, heads, head_dim), dtype=dtype, device=where)
+
+    @property
+    def _is_cuda(self) -> bool:
+        return bool(self.limits.device.type == "cuda")
 
     @property
     def decodes(self) -> bool:
@@ -105,9 +117,11 @@ class PagedAttention:
         with torch.no_grad():
             self._tiles.refresh()
             if self.decodes:
-                plan_decode(self._tiles, self.step, self._rows)
+                decode = plan_decode if self._planner is None else self._planner.decode
+                decode(self._tiles, self.step, self._rows)
             if self.prefills:
-                plan_prefill(self._tiles, self.step, self._lists)
+                prefill = plan_prefill if self._planner is None else self._planner.prefill
+                prefill(self._tiles, self.step, self._lists)
 
     @outside_graphs
     def append(self, k: Tensor, v: Tensor, k_cache: Tensor, v_cache: Tensor) -> None:
@@ -118,7 +132,8 @@ class PagedAttention:
         self._check_cache(k_cache, v_cache)
         for name, new in (("k", k), ("v", v)):
             self._check(name, new, (new.shape[0], self.limits.kv_heads, self.limits.head_dim))
-        append_tokens(self.step, (k, v), (k_cache, v_cache))
+        append = _append_on_cuda if self._is_cuda else append_tokens
+        append(self.step, (k, v), (k_cache, v_cache))
 
     @outside_graphs
     def run(self, q: Tensor, k_cache: Tensor, v_cache: Tensor) -> Tensor:
@@ -153,10 +168,21 @@ class PagedAttention:
 
     def _run_decode(self, q: Tensor, k_cache: Tensor, v_cache: Tensor, out: Tensor) -> None:
         width = 1 if self.step.host.longest_query == 1 else self.limits.decode_tokens
+        if self._is_cuda:
+            return self._decoder(width)(self.step, q, k_cache, v_cache, out)
         token, is_query = self._decode_tokens(width, q.shape[0])
         found = self._phase("decode", width).attend(q[token].transpose(1, 2), k_cache, v_cache)
-        values = found.transpose(1, 2)[is_query]
-        out[token[is_query]] = values
+        out[token[is_query]] = found.transpose(1, 2)[is_query]
+
+    def _decoder(self, width: int) -> DecodeRun:
+        """What decodes rows of `width` queries on CUDA, made at first use."""
+        from maskdsl.serving.cuda import DecodeRun, row_queries
+
+        key = (width, self.step.places is not None)
+        if key not in self._decoders:
+            queries = row_queries(self._rows, width, self.limits)
+            self._decoders[key] = DecodeRun(self._phase("decode", width), self._rows, queries, self.limits)
+        return self._decoders[key]
 
     def _decode_tokens(self, width: int, tokens: int) -> tuple[Tensor, Tensor]:
         """The packed query at every place of the rows, and whether there is one: [requests, width]."""
@@ -175,13 +201,27 @@ class PagedAttention:
             layout, tensors = self._decode_layout(anywhere) if decode else self._prefill_layout(anywhere)
             lists, q_len = (self._rows.lists, width) if decode else (self._lists, self.limits.max_tokens)
             tensors = {**self._tiles.bound, **tensors}
-            self._phases[key] = phase(self._bound.variant, layout, tensors, self._sizes, lists, q_len, self.limits)
+            made = (self._bound.variant, layout, tensors, self._sizes, lists, q_len, self.limits)
+            self._phases[key] = phase(*made, self._kernel_plan(decode, q_len))
         return self._phases[key]
 
     def _decode_layout(self, anywhere: bool) -> tuple[Layout, dict[Table, Tensor]]:
         rows = self._rows
         tensors = {paged.ROW_REQUEST: rows.request, paged.ROW_FIRST: rows.first, paged.ROW_LIMIT: rows.limit}
-        return paged.paged_rows(self.limits.page_size, anywhere=anywhere), {**tensors, **self._inverse()}
+        layout = paged.paged_rows(self.limits.page_size, anywhere=anywhere)
+        if self._is_cuda:
+            from maskdsl.serving.cuda import group_of
+
+            group = group_of(self.limits)
+            layout = grouped(group.size, group.padded).then(layout) if group.size < group.padded else layout
+        return layout, {**tensors, **self._inverse()}
+
+    def _kernel_plan(self, decode: bool, q_len: int) -> Plan:
+        if not self._is_cuda:
+            return PLAIN
+        from maskdsl.serving.cuda import kernel_plan
+
+        return kernel_plan(self.limits, "decode" if decode else "main", self._rows.count if decode else 1, q_len)
 
     def _prefill_layout(self, anywhere: bool) -> tuple[Layout, dict[Table, Tensor]]:
         step = self.step
@@ -214,6 +254,12 @@ class PagedAttention:
             wrong = f"`{name}` is {tensor.dtype} on {tensor.device}, and must be {limits.dtype} on {limits.device}"
         if wrong:
             raise MaskError(Diagnostic("E0904", wrong, self._span))
+
+
+def _append_on_cuda(step: Step, new: tuple[Tensor, Tensor], caches: tuple[Tensor, Tensor]) -> None:
+    from maskdsl.serving import cuda
+
+    cuda.append_tokens(step, new, caches)
 
 
 def _logical_sizes(bound: Bound, limits: Limits) -> dict[str, int]:

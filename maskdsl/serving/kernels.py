@@ -13,6 +13,7 @@ from torch.nn.attention.flex_attention import BlockMask
 
 from maskdsl.backends import flex
 from maskdsl.backends.block_lists import Lists
+from maskdsl.backends.kernel_choice import PLAIN, Plan
 from maskdsl.backends.torch_statements import torch_function
 from maskdsl.binding.lowered import Lowering
 from maskdsl.ir.nodes import Variant
@@ -34,10 +35,17 @@ class Phase:
     mods: flex.Mods
     mask: BlockMask
     block: tuple[int, int]
+    plan: Plan
 
     def attend(self, q: Tensor, k_cache: Tensor, v_cache: Tensor) -> Tensor:
         """[rows, heads, queries, D] for q of that shape and caches (pages, page_size, kv_heads, D), read in place."""
-        return flex.attention(self.mods, (q, pool(k_cache), pool(v_cache)), lambda *_: self.mask, block=self.block)
+        return flex.attention(
+            self.mods, (q, pool(k_cache), pool(v_cache)), lambda *_: self.mask, block=self.block, plan=self.plan
+        )
+
+    def attend_with_lse(self, q: Tensor, k_cache: Tensor, v_cache: Tensor) -> tuple[Tensor, Tensor]:
+        """The same on CUDA before any sink, with the log-sum-exps of the scores, float32 [rows, heads, queries]."""
+        return flex.attention_with_lse(self.mods, (q, pool(k_cache), pool(v_cache)), self.mask, self.plan)
 
 
 def pool(cache: Tensor) -> Tensor:
@@ -47,11 +55,11 @@ def pool(cache: Tensor) -> Tensor:
 
 def phase(
     variant: Variant, layout: Layout, tensors: Mapping[Table, Tensor], sizes: Mapping[str, int], lists: Lists,
-    q_len: int, limits: Limits, *, with_sink: bool = True,
+    q_len: int, limits: Limits, plan: Plan = PLAIN,
 ) -> Phase:  # fmt: skip
     """A program in a layout. `tensors` holds its tables (those derived from others too) and the layout's.
 
-    `q_len` are the queries of each row; `block` the tile of queries and keys. Raises MaskError E0902 for a program that
+    `q_len` are the queries of each row, `plan` has the kernel's options. Raises MaskError E0902 for a program that
     cannot be served so.
     """
     made = arrange(variant, layout, sizes)
@@ -66,13 +74,13 @@ def phase(
         partial(emitted.make_mask_mod, given, {}), cast("Any", partial(emitted.make_score_mod, given, {}))
         if emitted.has_score else None,
         tuple(given[t] for t in emitted.tables), frozenset({"b"}), lowered.scale,
-        sink_of(variant, tensors, sizes, limits) if with_sink else None, lowered.normalize,
+        sink_of(variant, tensors, sizes, limits), lowered.normalize,
     )  # fmt: skip
     mask_mod = mods.make_mask_mod() if mods.make_mask_mod is not None else None
     block = (128, limits.page_size)
     lengths = (q_len, limits.num_pages * limits.page_size)
     mask = BlockMask(lengths, *lists, None, None, None, None, BLOCK_SIZE=block, mask_mod=mask_mod)
-    return Phase(mods, mask, block)
+    return Phase(mods, mask, block, plan)
 
 
 def sink_of(

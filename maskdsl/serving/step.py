@@ -72,27 +72,41 @@ class Step:
     ) -> None:  # fmt: skip
         """Takes over a step. Nothing is read back where the two ints are given. Raises MaskError E0903."""
         requests = check_step(page_table, seq_lens, query_start, self.limits, span)
-        self.page_table[:requests].copy_(page_table)
-        self.seq_lens.zero_()[:requests].copy_(seq_lens)
-        self.query_start[: requests + 1].copy_(query_start)
-        self.query_start[requests + 1 :].copy_(query_start[-1:].expand(self.limits.max_requests - requests))
         told = longest_query is not None and decode_requests is not None
-        self._fill(find_conflicts=not told and self.limits.places == "auto" and self.places is None)
+        if self.limits.device.type == "cuda":
+            from maskdsl.serving.cuda import build_step  # needs Triton
+
+            build_step(self, page_table, seq_lens, query_start)
+        else:
+            self._take_over(page_table, seq_lens, query_start, requests)
+        self._find_places(look=not told and self.limits.places == "auto" and self.places is None)
         self.host = self._told(longest_query, decode_requests, requests) if told else self._read(requests, span)
         self.planned = True
 
-    def _fill(self, *, find_conflicts: bool) -> None:
-        used = used_entries(self.page_table, self.seq_lens, self.limits.page_size)
-        logical_pages(self.page_table, used, self.limits.num_pages, out=self.logical_page)
-        if find_conflicts and int(conflicts(self.page_table, used, self.logical_page)):
-            self.use_places()
-        if self.places is not None:
-            places_of_pages(self.page_table, used, self.limits.num_pages, out=self.places)
-        tokens = token_tables(self.seq_lens, self.query_start, self.limits.max_tokens)
+    def _take_over(self, page_table: Tensor, seq_lens: Tensor, query_start: Tensor, requests: int) -> None:
+        """Fills the tables in torch."""
+        limits = self.limits
+        self.page_table[:requests].copy_(page_table)
+        self.seq_lens.zero_()[:requests].copy_(seq_lens)
+        self.query_start[: requests + 1].copy_(query_start)
+        self.query_start[requests + 1 :].copy_(query_start[-1:].expand(limits.max_requests - requests))
+        used = used_entries(self.page_table, self.seq_lens, limits.page_size)
+        logical_pages(self.page_table, used, limits.num_pages, out=self.logical_page)
+        tokens = token_tables(self.seq_lens, self.query_start, limits.max_tokens)
         self.request.copy_(tokens.request)
         self.position.copy_(tokens.position)
         self.token_position.copy_(torch.where(tokens.limit > 0, tokens.position, -1))
         self.limit.copy_(torch.where(self.is_decoded[tokens.request.long()], 0, tokens.limit))
+
+    def _find_places(self, *, look: bool) -> None:
+        """Where pages may stand at several logical places: the table for that; `look` finds out whether they do."""
+        if not look and self.places is None:
+            return
+        used = used_entries(self.page_table, self.seq_lens, self.limits.page_size)
+        if look and int(conflicts(self.page_table, used, self.logical_page)):
+            self.use_places()
+        if self.places is not None:
+            places_of_pages(self.page_table, used, self.limits.num_pages, out=self.places)
 
     def _told(self, longest_query: int | None, decode_requests: int | None, requests: int) -> Host:
         assert longest_query is not None and decode_requests is not None
