@@ -9,6 +9,7 @@ from dataclasses import replace
 import dynamic_oracles
 import global_oracles
 import numpy as np
+import video_oracles
 import vision_oracles
 from bias_oracles import swin_bias
 from first_oracles import causal, sliding_window, t5_bias, t5_bias_causal
@@ -183,6 +184,9 @@ ORACLES: dict[str, Oracle] = {
     "gemma4_global": Oracle(mask=causal, scale=1.0),
     "gemma4_image_local": Oracle(
         mask=_images.mask, inputs=_images.inputs, constants=({"window": 512}, {"window": 3}), scale=1.0
+    ),
+    "self_forcing_image_to_video": Oracle(
+        mask=video_oracles.chunk_causal_image_to_video, constants=({}, {"frame": 6}, {"frame": 4, "chunk": 3})
     ),
     "svg_hunyuan": Oracle(
         mask=svg_hunyuan,

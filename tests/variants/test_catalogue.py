@@ -17,7 +17,7 @@ import pytest
 import maskdsl
 from maskdsl.library.manifest import Manifest
 from maskdsl.library.registry import Registry
-from maskdsl.source.shipped import variants_dir
+from maskdsl.source.shipped import grammar_dir, variants_dir
 from maskdsl.syntax import ast
 from maskdsl.syntax.parse import parse
 
@@ -68,6 +68,12 @@ def test_reasons_are_sentences_of_a_known_kind(place: str) -> None:
         assert entry.keys() - {"part"} == {"kind", "reason"}, name
         assert entry["kind"] in KINDS, name
         assert entry["reason"][0].isupper() and entry["reason"].endswith("."), name
+
+
+def test_the_specification_names_what_stands_outside() -> None:
+    text = " ".join((grammar_dir() / "spec.md").read_text(encoding="utf-8").replace("*", "").lower().split())
+    chapter = text[text.index("## what cannot be said"):]
+    assert not [name for name in unsaid()["outside"] if name.lower() not in chapter]
 
 
 def test_reasons_name_definitions_that_exist() -> None:
