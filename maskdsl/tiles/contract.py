@@ -6,6 +6,8 @@ that it leaves, and a comparison of one side's table with the other's may look a
     q < n and X(q)                  ->  q < n and X(min(q, n - 1))
     0 <= d < w and d % c == 0       ->  0 <= d < w and clamp(d, 0, w - 1) % c == 0
     first[q] <= k and q - 9 <= k    ->  k >= max(first[q], q - 9)
+    first[q] <= k and k <= last[q]  ->  k >= low(q) and k <= high(q)
+                                        where low(i) = first[i] if first[i] <= last[i] else 2147483647, high(i) likewise
     t[q] >= 0 and t[q] == t[k]      ->  t[q] >= 0 and low(q) <= high(k) and low(k) <= high(q)
                                         where low(i) = t[i] if t[i] >= 0 else 2147483647, high(i) likewise
 
@@ -91,12 +93,17 @@ class _Contraction:
                 kept.append(part)
             else:
                 limits.setdefault(limit[:2], []).append((part, limit[2]))
-        for (name, order), found in limits.items():
-            if len(found) == 1 or not self._has_lookups([limit for _, limit in found]):
-                kept += [part for part, _ in found]
-            else:
-                tightest = _joined("min" if order == "le" else "max", [limit for _, limit in found])
-                kept.append(spanned(build(order, Symbol(name), tightest), node))
+        for name in ("q", "k"):
+            lower, upper = (limits.get((name, order), []) for order in ("ge", "le"))
+            sides = [[limit for _, limit in found] for found in (lower, upper)]
+            if all(self._has_lookups(side) for side in sides):
+                kept += [spanned(part, node) for part in _where_any(Symbol(name), *sides)]
+                continue
+            for order, found, side in (("ge", lower, sides[0]), ("le", upper, sides[1])):
+                if len(found) > 1 and self._has_lookups(side):
+                    kept.append(spanned(build(order, Symbol(name), _tightest(order, side)), node))
+                else:
+                    kept += [part for part, _ in found]
         return kept
 
     def _limit(self, part: Node) -> tuple[str, str, Node] | None:
@@ -294,6 +301,17 @@ def _joined(name: str, parts: Sequence[Node]) -> Node:
     for part in parts[1:]:
         total = build(name, total, part)
     return total
+
+
+def _tightest(order: str, limits: Sequence[Node]) -> Node:
+    return _joined("min" if order == "le" else "max", limits)
+
+
+def _where_any(coordinate: Node, lower: Sequence[Node], upper: Sequence[Node]) -> tuple[Node, Node]:
+    """`lower <= coordinate <= upper`, but where no coordinate lies between, limits that no other row's can hide behind."""
+    low, high = _tightest("ge", lower), _tightest("le", upper)
+    some = [build("le", low, high)]
+    return build("ge", coordinate, _filled(some, low, INT_MAX)), build("le", coordinate, _filled(some, high, INT_MIN))
 
 
 def _filled(facts: list[Node], value: Node, otherwise: int) -> Node:

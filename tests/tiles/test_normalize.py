@@ -50,6 +50,8 @@ q > 6 and (k < 3 or k // 2 < q // 3)         | q > 6 and (k < 3 or k // 2 < max(
 (q % 3 < 1 if q < 5 else q % 3 > 1)          | min(q, 4) % 3 < 1 if q < 5 else max(q, 5) % 3 > 1
 q - k % 3 == 1 and k <= q                    | k <= q and q - k % 3 == 1
 k % 3 == 1 or k > 4                          | (k - 1) % 3 == 0 or k > 4
+t[q] <= k and k < t[q] * 2           | k >= (t_q if t2 else 2147483647) and k <= (t1 if t2 else -2147483648)
+t[q] <= k and k <= q                 | k <= q and t[q] <= k
 t[q] >= 0 and t[q] <= t[k]                   | t1 and (t_q if t1 else 2147483647) <= t[k]
 """
 

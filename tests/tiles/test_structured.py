@@ -54,6 +54,8 @@ def atoms(draw: Any) -> str:
         f"num[{side}] {op} {c}",
         f"q - num[q] {op} k",
         f"k + num[k] {op} q - num[q]",
+        f"num[q] * {a} <= k < num[q] * {b}",
+        f"num[k] + {c} <= q <= num[k] * num[k]",
         f"flag[{side}]",
         "flag[min(q + k, size(position) - 1)]",
         "flag[clamp(q - k, 0, size(position) - 1)]",
