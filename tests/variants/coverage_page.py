@@ -94,7 +94,7 @@ def page() -> str:
 def _head() -> Iterator[str]:
     yield "# Coverage"
     yield ""
-    yield "<!-- Made by tests/variants/coverage.py: pytest tests/variants/test_coverage.py --accept -->"
+    yield "<!-- Made by tests/variants/coverage_page.py: pytest tests/variants/test_coverage.py --accept -->"
     yield ""
     yield f"{sentence()}; [the others and why](#not-said) are below."
     yield ""
