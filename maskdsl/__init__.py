@@ -2,29 +2,30 @@
 
 `get`, `load` and `compile` give a program, `model` those of a model's layers; `bind` gives a program its tables;
 `attention`, `mask_mod`, `score_mod` and `block_mask` run it; `maskdsl.block_mask` takes masks that are Python
-functions. `list` and `register` are the library. Mistakes are a `MaskError`.
+functions. `list` and `register` are the library; `open` runs what `maskdsl compile` wrote. Mistakes are a `MaskError`.
 """
 
 import builtins
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from maskdsl.api import block_mask, compile, get, list, load, model, register
+    from maskdsl.api import block_mask, compile, get, list, load, model, open, register
     from maskdsl.binding.arrangements import Dense, Packed, PackedPaged, Paged, Sharded
     from maskdsl.binding.bound import Bound
     from maskdsl.binding.model import Model
+    from maskdsl.binding.opened import Opened
     from maskdsl.binding.program import Program
     from maskdsl.source.diagnostic import MaskError
 
 __all__ = [
-    "Bound", "Dense", "MaskError", "Model", "Packed", "PackedPaged", "Paged", "Program", "Sharded",
-    "block_mask", "compile", "get", "list", "load", "model", "register",
+    "Bound", "Dense", "MaskError", "Model", "Opened", "Packed", "PackedPaged", "Paged", "Program", "Sharded",
+    "block_mask", "compile", "get", "list", "load", "model", "open", "register",
 ]  # fmt: skip
 
 _HOMES = {
     **dict.fromkeys(("Dense", "Packed", "PackedPaged", "Paged", "Sharded"), "maskdsl.binding.arrangements"),
     "MaskError": "maskdsl.source.diagnostic", "Bound": "maskdsl.binding.bound", "Program": "maskdsl.binding.program",
-    "Model": "maskdsl.binding.model",
+    "Model": "maskdsl.binding.model", "Opened": "maskdsl.binding.opened",
 }
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
 
     from maskdsl.binding.model import Model
+    from maskdsl.binding.opened import Opened
     from maskdsl.library.manifest import Manifest
 
 PROGRAMS_KEPT = 256
@@ -82,6 +83,18 @@ def compile(text: str, name: str | None = None, /, **constants: Any) -> Program:
     if name is None:
         name = next(iter(shared().names(source)[::-1]), None)
     return _program(source, name, constants)
+
+
+def open(folder: str | os.PathLike[str], *, recompile: bool = False) -> Opened:
+    """What `maskdsl compile … -o DIR` left in a folder: `open(DIR).attention(q, k, v, **tables)` compiles nothing.
+
+    Its code is run: open what you would import. With `recompile`, what was made for another machine or version is
+    compiled again, in place. Raises MaskError: E0107 without an artifact there, E0710 for a stale one, E0711 for a
+    damaged one, E0701 without the GPU that it needs.
+    """
+    from maskdsl.binding.opened import open_artifact
+
+    return open_artifact(Path(folder), recompile=recompile)
 
 
 def register(what: str | os.PathLike[str]) -> None:

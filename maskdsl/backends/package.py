@@ -13,10 +13,13 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import warnings
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -26,13 +29,14 @@ from maskdsl.backends.closures import made, recipe_of, tensors_of
 from maskdsl.backends.flex_blocks import MaskMod
 from maskdsl.backends.flex_kernels import ScoreMod, Signature
 from maskdsl.backends.package_patches import is_repaired, repaired_template
+from maskdsl.ir.types import Table
 from maskdsl.source.diagnostic import Diagnostic, MaskError
 
 QKV = tuple[Tensor, Tensor, Tensor]
 Mods = tuple[MaskMod, ScoreMod | None]
 Pattern = tuple[int | str, ...]
-Axes = Callable[[Tensor], Sequence[int | str] | None]
-"""The axes of a captured tensor that is a table; None for what is none."""
+TableOf = Callable[[Tensor], Table | None]
+"""The table that a captured tensor is bound to; None for what is no table."""
 
 LISTS = ("kv_num_blocks", "kv_indices", "full_kv_num_blocks", "full_kv_indices")
 
@@ -66,7 +70,12 @@ class Contract:
 
     @property
     def free(self) -> tuple[str, ...]:
-        """The names of the sizes that a call may choose."""
+        """The names of the sizes that a call may choose; the numbers of tiles follow from the lengths."""
+        return tuple(name for name in self.open if not name.endswith("_tiles"))
+
+    @property
+    def open(self) -> tuple[str, ...]:
+        """The names in the shapes of inputs."""
         return tuple(dict.fromkeys(s for i in self.inputs for s in i.shape if isinstance(s, str)))
 
     def plain(self) -> dict[str, Any]:
@@ -82,7 +91,7 @@ class Contract:
 
 
 def contract_of(
-    signature: Signature, qkv: QKV, mask: BlockMask, mods: Mods, axes: Axes, free: frozenset[str]
+    signature: Signature, qkv: QKV, mask: BlockMask, mods: Mods, table_of: TableOf, free: frozenset[str]
 ) -> Contract:
     """The contract of a package for this call and for all that differ from it in the free sizes alone.
 
@@ -90,13 +99,14 @@ def contract_of(
     rows than one, which alone tells what there is one of for every row.
     """
     captured, open_tables = _captured(mods), is_repaired()
-    if not open_tables and any("batch" in (axes(t) or ()) for t in captured):
+    tables = [table_of(t) for t in captured]
+    if not open_tables and any("batch" in (t.axes if t else ()) for t in tables):
         free -= {"batch"}
     names = {axis: axis if axis in EXPORTED else f"size({axis})" for axis in free}
     own = {axis: name for axis, name in names.items() if open_tables or axis == "batch"}
-    patterns = (*_call_patterns(qkv, mask, names), *(_captured_pattern(t, axes(t), own) for t in captured))
+    patterns = (*_call_patterns(qkv, mask, names), *map(partial(_captured_pattern, own), captured, tables))
     tensors = _arguments(qkv, mask, mods)
-    called = ("q", "k", "v", *LISTS, *(f"captured_{n}" for n in range(len(captured))))
+    called = ("q", "k", "v", *LISTS, *(t.name if t else f"captured {n}" for n, t in enumerate(tables)))
     inputs = tuple(Input(n, _dtype_name(x), p) for n, x, p in zip(called, tensors, patterns, strict=True))
     threads = None if open_tables else torch.get_num_threads()
     return Contract(_hash(signature), signature.scale, _kind(signature), mask.BLOCK_SIZE, inputs, threads)
@@ -117,12 +127,12 @@ def _call_patterns(qkv: QKV, mask: BlockMask, names: Mapping[str, str]) -> Itera
         yield (rows, x.shape[1], *tiles[: x.dim() - 2])
 
 
-def _captured_pattern(tensor: Tensor, axes: Sequence[int | str] | None, names: Mapping[str, str]) -> Pattern:
+def _captured_pattern(names: Mapping[str, str], tensor: Tensor, table: Table | None) -> Pattern:
     shape = tuple(tensor.shape)
-    if axes:
-        return tuple(names.get(str(a), size) for a, size in zip(axes, shape, strict=True))
+    if table is not None and table.axes:
+        return tuple(names.get(str(a), size) for a, size in zip(table.axes, shape, strict=True))
     # The extra key's score is there for every batch row and head.
-    return (names.get("batch", shape[0]), *shape[1:]) if axes is None and tensor.dim() == 2 else shape
+    return (names.get("batch", shape[0]), *shape[1:]) if table is None and tensor.dim() == 2 else shape
 
 
 def build_package(contract: Contract, mods: Mods, path: Path, device: torch.device) -> None:
@@ -132,12 +142,20 @@ def build_package(contract: Contract, mods: Mods, path: Path, device: torch.devi
     """
     sizes = _exported_sizes(contract)
     tensors = [_example(i, sizes, device) for i in contract.inputs]
-    dims = {name: torch.export.Dim(re.sub(r"\W", "_", name), min=1) for name in contract.free}
+    dims = {name: torch.export.Dim(re.sub(r"\W", "_", name), min=1) for name in contract.open}
     dynamic = tuple({n: dims[s] for n, s in enumerate(i.shape) if isinstance(s, str)} for i in contract.inputs)
     module = _Attention(contract, mods)
-    with torch.no_grad(), repaired_template():
+    with torch.no_grad(), repaired_template(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch warns of itself
         exported = torch.export.export(module, (tensors,), dynamic_shapes=([*dynamic],), strict=True)
         torch._inductor.aoti_compile_and_package(exported, package_path=str(path))
+
+
+def source_of_package(path: Path) -> str:
+    """The C++ of the kernels in a package."""
+    with zipfile.ZipFile(path) as package:
+        names = sorted(n for n in package.namelist() if n.endswith(".kernel.cpp"))
+        return "\n\n".join(package.read(n).decode() for n in names)
 
 
 class PackagedKernel:
@@ -150,10 +168,10 @@ class PackagedKernel:
         self._loader = AOTIModelPackageLoader(str(path), "model", False, 1, -1)
 
     def __call__(self, signature: Signature, qkv: QKV, mask: BlockMask, mods: Mods, sink: Tensor | None) -> Tensor:
-        tensors = _arguments(qkv, mask, mods)
+        tensors = _fitted(_arguments(qkv, mask, mods), self._contract.inputs)
         wrong = mismatch(self._contract, signature, mask, tensors)
         if wrong:
-            raise MaskError(_not_for(wrong, self._contract))
+            refuse(wrong, self._contract)
         out: Tensor = self._loader.boxed_run([x.detach().contiguous() for x in tensors])[0]
         return out
 
@@ -182,7 +200,17 @@ def mismatch(contract: Contract, signature: Signature, mask: BlockMask, tensors:
     return ""
 
 
-class _Attention(torch.nn.Module):
+def refuse(wrong: str, contract: Contract) -> NoReturn:
+    """Raise MaskError E0712 for a call, which is `wrong` in these words."""
+    free = ", ".join(contract.free)
+    raise MaskError(Diagnostic(
+        "E0712", "the artifact has no kernel for this call",
+        notes=(wrong, f"free are: {free}" if free else "no size is free"),
+        help=("compile an artifact for it, or call the program itself: `maskdsl.get(…).bind(…).attention(q, k, v)`",),
+    ))  # fmt: skip
+
+
+class _Attention(torch.nn.Module):  # type: ignore[misc]  # torch's types are not read
     """The kernel as a module over its inputs, for `torch.export`."""
 
     def __init__(self, contract: Contract, mods: Mods) -> None:
@@ -208,6 +236,16 @@ def _arguments(qkv: QKV, mask: BlockMask, mods: Mods) -> list[Tensor]:
     return [*qkv, *lists, *_captured(mods)]
 
 
+def _fitted(tensors: list[Tensor], inputs: Sequence[Input]) -> list[Tensor]:
+    """The same with keys and values for every batch row, and one row of lists where the mask is the same for all."""
+    batch = tensors[0].shape[0]
+    for place in (1, 2):
+        tensors[place] = tensors[place].expand(batch, -1, -1, -1)
+    for place, wanted in enumerate(inputs[3:7], 3):
+        tensors[place] = tensors[place][:1] if wanted.shape[0] == 1 else tensors[place]
+    return tensors
+
+
 def _captured(mods: Mods) -> list[Tensor]:
     return [t for mod in mods for t in tensors_of(mod)]
 
@@ -215,7 +253,7 @@ def _captured(mods: Mods) -> list[Tensor]:
 def _exported_sizes(contract: Contract) -> dict[str, int]:
     """A size for every free name, all different, so that torch does not take two of them for one."""
     sizes = dict(EXPORTED)
-    for number, name in enumerate(n for n in contract.free if n not in EXPORTED):
+    for number, name in enumerate(n for n in contract.open if n not in EXPORTED):
         sizes[name] = 431 + 2 * number
     return sizes
 
@@ -239,12 +277,3 @@ def _dtype_name(tensor: Tensor) -> str:
 
 def _spelt(dtype: str, shape: Pattern) -> str:
     return f"{dtype} [{', '.join(map(str, shape))}]"
-
-
-def _not_for(wrong: str, contract: Contract) -> Diagnostic:
-    free = ", ".join(contract.free)
-    notes = (wrong, f"free are: {free}" if free else "no size is free")
-    return Diagnostic(
-        "E0712", "the artifact has no kernel for this call", notes=notes,
-        help=("compile an artifact for it, or call the program itself: `maskdsl.get(…).bind(…).attention(q, k, v)`",),
-    )  # fmt: skip

@@ -128,7 +128,7 @@ class Bound:
 
     @property
     def source(self) -> str:
-        """The mods as Python text that needs torch alone, with what computes the tables that passes derived from others.
+        """The mods as Python text that needs torch alone, with what computes the tables that passes add.
 
         Raises MaskError E0609 where a size is missing.
         """
@@ -270,6 +270,10 @@ class Bound:
             sink = _sink(self._lowering.at(formula.sizes), formula.tables, formula.sizes, device)
             return replace(mods, sink=sink), formula
         return mods, formula
+
+    def tables_of_call(self, lengths: Lengths, device: torch.device) -> Mapping[Table, Tensor]:
+        """The bound tables and those made of them: the very tensors that a call of these sizes captures."""
+        return self._mods(lengths, device)[1].tables
 
     def _of_call(self, lengths: Lengths, device: torch.device) -> tuple[flex.Mods, Formula]:
         sizes = check_sizes(lengths, self._sizes, self._carriers, self._variant.span)

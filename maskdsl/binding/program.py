@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn.attention.flex_attention import BlockMask
 
+    from maskdsl.backends.flex_kernels import Kernel
     from maskdsl.binding.arrangements import Arrangement
     from maskdsl.binding.bound import BlockSize, Bound
     from maskdsl.binding.lowered import Lowering
@@ -31,10 +32,14 @@ class Program:
     Without tables it offers itself what `bind` gives: `mask_mod`, `score_mod`, `block_mask`, `attention`.
     """
 
-    def __init__(self, variant: Variant, manifest: Callable[[], Manifest], constants: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, variant: Variant, manifest: Callable[[], Manifest], constants: tuple[str, ...] = (),
+        kernel: Kernel | None = None,
+    ) -> None:  # fmt: skip
         self._variant = variant
         self._manifest = manifest
         self._constants = constants
+        self._kernel = kernel
         self._lowering: Lowering | None = None
         self._bare: Bound | None = None
 
@@ -91,7 +96,8 @@ class Program:
         """
         bound_class = _bound_class()
         bound, sizes = self._checked(tables)
-        return bound_class(self._lowered(), bound, sizes)
+        own = () if self._kernel is None else (self._kernel,)
+        return bound_class(self._lowered(), bound, sizes, *own)
 
     def block_mask(
         self, B: int | None, H: int | None, q_len: int, kv_len: int, *,

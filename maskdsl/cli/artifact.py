@@ -6,6 +6,7 @@ Not here: compiling and measuring (`measure`).
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -15,6 +16,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from maskdsl.binding.artifact import MANIFEST, replace_text
+from maskdsl.binding.machine import processor, triton_version
 from maskdsl.cli.measure import Measured
 from maskdsl.cli.outcome import writing
 from maskdsl.cli.plot import save_picture
@@ -29,12 +32,13 @@ CPP = re.compile(r"async_compile\.cpp\w*\(.*?r?'''\n(.*?)'''", re.S)
 def write_artifact(folder: Path, trial: Trial, measured: Measured) -> dict[str, Any]:
     """Write everything into the folder and return the manifest. Raises MaskError E0107 when it cannot be written."""
     name, kernel = kernel_text(measured)
-    manifest = describe(trial, measured, ["mods.py", "manifest.json", name, "picture.png"])
+    compiled = [*measured.section.files] if measured.section else []
+    manifest = describe(trial, measured, ["mods.py", "manifest.json", name, "picture.png", *compiled])
     with writing(folder):
         (folder / "mods.py").write_text(measured.mods, encoding="utf-8")
         (folder / name).write_text(kernel, encoding="utf-8")
         text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
-        (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
+        replace_text(folder / MANIFEST, text + "\n")
         shown = view(trial, step=-(-max(trial.q_len, trial.kv_len) // MOST_TOKENS))
         tiles = report_tiles(trial, shown) if shown.step == 1 else None
         save_picture(shown, folder / "picture.png", tiles)
@@ -52,6 +56,8 @@ def make_folder(folder: Path) -> None:
 def kernel_text(measured: Measured) -> tuple[str, str]:
     """The file name and the text of what Inductor generated: C++ alone for the CPU, Python with Triton for a GPU."""
     whole = "\n\n".join(measured.kernels)
+    if measured.section and measured.section.is_package:
+        return "kernel.cpp", whole
     cpp = CPP.findall(whole) if measured.device == "cpu" else []
     return ("kernel.cpp", "\n\n".join(cpp)) if cpp else ("kernel.py", whole)
 
@@ -74,6 +80,8 @@ def describe(trial: Trial, measured: Measured, files: list[str]) -> dict[str, An
         },
         "seconds": {"first_call": measured.first_call, "call": measured.call},
         "files": files,
+        "source_sha256": hashlib.sha256(trial.manifest.source.encode()).hexdigest(),
+        "artifact": measured.section.plain() if measured.section else None,
     }
 
 
@@ -82,23 +90,17 @@ def _finite(error: float) -> float | None:
     return error if math.isfinite(error) else None
 
 
-def _versions() -> dict[str, str]:
+def _versions() -> dict[str, str | None]:
     from importlib.metadata import version
 
     import torch
 
-    return {"maskdsl": version("maskdsl"), "torch": str(torch.__version__), "python": platform.python_version()}
+    own = {"maskdsl": version("maskdsl"), "torch": str(torch.__version__), "python": platform.python_version()}
+    return {**own, "triton": triton_version()}
 
 
 def _device(kind: str) -> dict[str, str]:
     import torch
 
-    name = torch.cuda.get_device_name() if kind == "cuda" else _processor()
+    name = torch.cuda.get_device_name() if kind == "cuda" else processor()
     return {"kind": kind, "name": name}
-
-
-def _processor() -> str:
-    """The processor's name as the system gives it."""
-    info = Path("/proc/cpuinfo")
-    named = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.is_file() else None
-    return named[1] if named else platform.processor() or platform.machine()

@@ -63,7 +63,7 @@ def run(
         make_folder(output)
         steps.begin("loading torch")
         require(device.value)
-        measured = measure(trial, shape, dtype.value, device.value, steps.begin)
+        measured = measure(trial, shape, dtype.value, device.value, steps.begin, output)
         steps.begin("writing")
         manifest = write_artifact(output, trial, measured)
     files = [str(f) for f in manifest["files"]]

@@ -9,12 +9,14 @@ import math
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from maskdsl.backends.reference_attention import attention
+from maskdsl.binding.artifact import PACKAGE, CallShape, Section
 from maskdsl.binding.program import Program
 from maskdsl.binding.standalone import standalone_mods
 from maskdsl.cli.trial import Trial
@@ -56,7 +58,8 @@ class Measured:
 
     `mods` is the text of the mods, `kernels` the texts that Inductor generated. Errors are those of the output against
     the float64 reference on the same inputs, over `rows` queries of every head: absolute, and relative to the largest
-    output. Times are in seconds: the first call with its compilation, and the median of the calls after it.
+    output. Times are in seconds: the first call with its compilation, and the median of the calls after it. `section`
+    tells what was written for `maskdsl.open`.
     """
 
     shape: Shape
@@ -69,6 +72,7 @@ class Measured:
     rows: int
     first_call: float
     call: float
+    section: Section | None = None
 
     @property
     def tolerance(self) -> float:
@@ -93,38 +97,60 @@ def require(device: str) -> None:
     require_device(torch.device(device), None)
 
 
-def measure(trial: Trial, shape: Shape, dtype: str, device: str, begin: Callable[[str], None]) -> Measured:
-    """Compile the definition's kernel and try it on random inputs; `begin` is told what begins.
+def measure(
+    trial: Trial, shape: Shape, dtype: str, device: str, begin: Callable[[str], None], folder: Path
+) -> Measured:
+    """Compile the definition's kernel into a folder and try it on random inputs; `begin` is told what begins.
 
     Raises MaskError E0703 and E0705 for what the kernel cannot do.
     """
     import torch
-    from torch._inductor.utils import run_and_get_code
 
-    begin("emitting the mods")
-    bound = _bind(trial, device)
+    from maskdsl.binding.made import write_kernel
+
     qkv = _random_inputs(shape, dtype, device)
     begin("compiling the kernel")
     with torch.no_grad():
         started = time.perf_counter()
-        out, kernels = run_and_get_code(lambda: _finished(bound, qkv))
+        call = CallShape(**asdict(shape), dtype=dtype, device=device, sizes=trial.sizes)
+        section = write_kernel(folder, trial.variant, call, trial.tables)
+        bound = _bind(trial, device, section, folder)
+        out, kernels = _first_output(bound, qkv, section, folder)
         first_call = time.perf_counter() - started
         begin("timing the kernel")
-        call = _time_calls(bound, qkv)
+        seconds = _time_calls(bound, qkv)
     begin("running the reference")
     absolute, relative, rows = _compare(trial, shape, qkv, out)
     mods = standalone_mods(trial.variant, {**trial.sizes, "q_len": shape.q_len, "kv_len": shape.kv_len})
-    return Measured(shape, dtype, device, mods, tuple(kernels), absolute, relative, rows, first_call, call)
+    return Measured(shape, dtype, device, mods, kernels, absolute, relative, rows, first_call, seconds, section)
 
 
-def _bind(trial: Trial, device: str) -> Bound:
-    """The definition over the trial's tables, with every size known, so that its mods have a text of their own."""
+def _first_output(bound: Bound, qkv: QKV, section: Section, folder: Path) -> tuple[Tensor, tuple[str, ...]]:
+    """The output of a first call, and the texts of its kernels."""
+    if section.is_package:
+        from maskdsl.backends.package import source_of_package
+
+        return _finished(bound, qkv), (source_of_package(folder / PACKAGE),)
+    import torch
+    from torch._inductor.utils import run_and_get_code
+
+    torch.compiler.reset()  # Inductor tells the text of a kernel only when Dynamo asks for it
+    out, kernels = run_and_get_code(lambda: _finished(bound, qkv))
+    return out, tuple(kernels)
+
+
+def _bind(trial: Trial, device: str, section: Section, folder: Path) -> Bound:
+    """The definition over the trial's tables, run by the kernel in the folder if that is a package."""
     import torch
 
+    from maskdsl.backends.package import Contract, PackagedKernel
+
+    kernel = PackagedKernel(Contract.of(section.contract), folder / PACKAGE) if section.contract else None
     tensors = {t.name: torch.from_numpy(np.array(array)).to(device) for t, array in trial.tables.items()}
     lengths = {"q_len": trial.q_len, "kv_len": trial.kv_len}
     built_in = {axis: trial.sizes[axis] for axis in BUILT_IN_AXES}
-    return Program(trial.variant, lambda: trial.manifest).bind(**tensors, sizes={**built_in, **lengths})
+    program = Program(trial.variant, lambda: trial.manifest, kernel=kernel)
+    return program.bind(**tensors, sizes={**built_in, **lengths})
 
 
 def _random_inputs(shape: Shape, dtype: str, device: str) -> QKV:

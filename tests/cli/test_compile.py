@@ -115,7 +115,7 @@ def test_large_calls_are_compared_at_both_ends(rows: int, slices: list[tuple[int
 def test_a_wrong_kernel_is_a_fault_of_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from maskdsl.cli import measure, program
 
-    def compile_wrong(trial: object, shape: Shape, dtype: str, device: str, begin: object) -> measure.Measured:
+    def compile_wrong(trial: object, shape: Shape, dtype: str, device: str, begin: object, folder: object) -> measure.Measured:
         return measure.Measured(shape, dtype, device, "", ("",), math.inf, math.inf, 1, 1.0, 1.0)
 
     monkeypatch.setattr(measure, "measure", compile_wrong)
