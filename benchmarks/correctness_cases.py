@@ -159,12 +159,76 @@ def registered() -> tuple[Case, ...]:
     return tuple(cases)
 
 
+MOST_NODES = 2000
+"""Larger formulas count as this large."""
+
+
+class Unfit(Exception):
+    """No tables make a call of these sizes one for the program."""
+
+
+def fitting_tables(program: Any, case: Case, sizes: Sizes, seed: int = 1) -> dict[str, Array]:
+    """The case's tables for a call, or random ones where those break the program's facts at its sizes.
+
+    Oracles draw for as many key heads as heads: of such a table the first key heads are taken, for facts hold of every
+    head. Raises Unfit where constants leave no tables for such lengths.
+    """
+    from maskdsl.library.sample import sample_tables
+    from maskdsl.source.diagnostic import MaskError
+
+    tables = {t.name: t for t in program.variant.tables}
+    drawn = {n: _kv_heads(tables[n], x, sizes.kv) for n, x in case.tables(np.random.default_rng(seed), sizes).items()}
+    axes = {"batch": sizes.b, "head": sizes.h, "kv_head": sizes.kv, "position": sizes.position}
+    if _is_fine(program, drawn, axes):
+        return drawn
+    try:
+        found = {table.name: x for table, x in sample_tables(program.variant, axes, seed=seed).items()}
+    except MaskError as problem:
+        raise Unfit(problem.diagnostics[0].message) from None
+    if not _is_fine(program, found, axes):
+        raise Unfit("the facts do not hold at these lengths")
+    return found
+
+
+def _kv_heads(table: Any, values: Array, count: int) -> Array:
+    if "kv_head" not in table.axes:
+        return values
+    return np.take(values, np.arange(count), axis=table.axes.index("kv_head"))
+
+
+def _is_fine(program: Any, tables: dict[str, Array], axes: dict[str, int]) -> bool:
+    """Whether the tables satisfy all that the program requires, at these sizes."""
+    from maskdsl.source.diagnostic import MaskError
+
+    try:
+        carried = program.bind(**tables).sizes
+        program.bind(**tables, sizes={n: size for n, size in axes.items() if n not in carried})
+    except MaskError:
+        return False
+    return all(carried.get(n, size) == size for n, size in axes.items() if n != "position")
+
+
 def remaining(but: tuple[Case, ...]) -> tuple[Case, ...]:
     """Every other registered definition: its defaults, causal for its masks, random tables that fit its facts."""
     import maskdsl
 
     known = {case.name for case in but}
-    return tuple(_sampled(m) for m in maskdsl.list() if m.name not in known)
+    return tuple(_sampled(m) for m in maskdsl.list() if m.library == "maskdsl" and m.name not in known)
+
+
+def cost(case: Case) -> int:
+    """How long a program's kernels take to compile, roughly and in no unit: the nodes of its formulas."""
+    import maskdsl
+    from maskdsl.ir.substitute import inline
+    from maskdsl.ir.walk import topological
+    from maskdsl.source.diagnostic import MaskError
+
+    given = case.constants
+    variant = (maskdsl.compile(case.text, **given) if case.text else maskdsl.get(case.name, **given)).variant
+    try:
+        return sum(1 for _ in topological([inline(root, MOST_NODES) for _, root in variant.roots]))
+    except MaskError:
+        return MOST_NODES
 
 
 def _sampled(manifest: Any) -> Case:
