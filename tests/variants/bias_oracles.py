@@ -101,13 +101,14 @@ def deberta_bias(
     content_to_position: Array, position_to_content: Array, buckets: int = 256, max_distance: int = 512,
 ) -> Array:  # fmt: skip
     """Both gathers of `disentangled_attention_bias`; the second over keys, then transposed."""
-    relative = _log_bucket(_distances(Sizes(1, 1, sizes.k, sizes.k)), buckets, max_distance)
+    length = max(sizes.q, sizes.k)
+    relative = _log_bucket(_distances(Sizes(1, 1, length, length)), buckets, max_distance)
     c2p = np.clip(relative + buckets, 0, 2 * buckets - 1)
     p2c = np.clip(-relative + buckets, 0, 2 * buckets - 1)
-    shape = (sizes.b, sizes.h, sizes.k, sizes.k)
-    first = np.take_along_axis(content_to_position[:, :, : sizes.k], np.broadcast_to(c2p, shape), -1)
-    second = np.take_along_axis(position_to_content[:, :, : sizes.k], np.broadcast_to(p2c, shape), -1)
-    return score + first[:, :, : sizes.q].astype(np.float64) + second.swapaxes(-1, -2)[:, :, : sizes.q]
+    shape = (sizes.b, sizes.h, length, length)
+    first = np.take_along_axis(content_to_position, np.broadcast_to(c2p, shape), -1)
+    second = np.take_along_axis(position_to_content, np.broadcast_to(p2c, shape), -1).swapaxes(-1, -2)
+    return score + (first.astype(np.float64) + second)[:, :, : sizes.q, : sizes.k]
 
 
 def _alibi_by_key(rng: np.random.Generator, sizes: Sizes) -> dict[str, Array]:

@@ -151,12 +151,13 @@ def deepspeed_fixed(
 ) -> Array:  # fmt: skip
     """DeepSpeed's `FixedSparsityConfig.make_layout`; a layout of the keys' length, with rows for the queries."""
 
-    def layout(head: int, count: int) -> Array:
-        found = np.zeros((count, count), bool)
-        for i in range(0, count, local):
-            end = min(i + local, count)
-            for row in range(i, end):
-                found[row, i : row + 1 if unidirectional else end] = True
+    count = -(-sizes.k // block)
+
+    def layout(head: int, rows: int) -> Array:
+        found = np.zeros((rows, count), bool)
+        for i in range(0, rows, local):
+            for row in range(i, min(i + local, rows)):
+                found[row, i : row + 1 if unidirectional else i + local] = True
         first = local - (1 + head % patterns) * globals
         end = count - count % local
         starts = list(range(first, end, local))
@@ -169,7 +170,7 @@ def deepspeed_fixed(
                 found[at] = True
         return found
 
-    return _per_head(Sizes(sizes.b, sizes.h, sizes.k, sizes.k), block, layout)[h, q, k]
+    return _per_head(sizes, block, layout)[h, q, k]
 
 
 def deepspeed_variable(

@@ -18,7 +18,14 @@ from oracle import Array, Oracle, Sizes
 import maskdsl
 from maskdsl.backends import reference
 
-SIZES = (Sizes(1, 1, 1, 1), Sizes(2, 3, 7, 7), Sizes(1, 6, 37, 37), Sizes(2, 4, 5, 33), Sizes(1, 2, 129, 129))
+SIZES = (
+    Sizes(1, 1, 1, 1),
+    Sizes(2, 3, 7, 7),
+    Sizes(1, 6, 37, 37),
+    Sizes(2, 4, 5, 33),
+    Sizes(2, 2, 34, 6),
+    Sizes(1, 2, 129, 129),
+)
 CASES = [
     pytest.param(name, constants, id=f"{name}-{number}")
     for name, oracle in ORACLES.items()
@@ -95,3 +102,33 @@ def test_what_surrounds_the_softmax(name: str) -> None:
     np.testing.assert_allclose(
         maskdsl.get(name, **oracle.constants[0]).reference(q, k, v, **tables), weights / total @ v, rtol=1e-6, atol=1e-7
     )
+
+
+def grouped() -> list[str]:
+    """The definitions with a table of key heads."""
+    return [m.name for m in maskdsl.list() if any("kv_head" in (t.axes or ()) for t in m.tables)]
+
+
+@pytest.mark.parametrize("name", grouped())
+def test_key_heads_are_those_of_their_group(name: str) -> None:
+    """Two query heads to a key head: the same as with each key head's table given twice."""
+    oracle, sizes = ORACLES[name], Sizes(2, 2, 19, 37)
+    program = maskdsl.get(name, **oracle.constants[-1], **oracle.masks)
+    few = {n: np.asarray(t) for n, t in oracle.inputs(np.random.default_rng(0), sizes).items()}
+    axes = {t.name: t.axes or () for t in program.manifest.tables}
+    few |= {n: np.concatenate([t, t], axes[n].index("head")) for n, t in few.items() if "head" in axes[n]}
+    many = {n: np.repeat(t, 2, axes[n].index("kv_head")) if "kv_head" in axes[n] else t for n, t in few.items()}
+    at = tuple(torch.from_numpy(i.astype(np.int64)) for i in grid(Sizes(2, 4, 19, 37)))
+    score, found = torch.randn(2, 4, 19, 37), []
+    for kv_head, tables in ((2, few), (4, many)):
+        known = {"batch": 2, "head": 4, "kv_head": kv_head, "q_len": 19, "kv_len": 37}
+        bound = program.bind(**tables, sizes=known)
+        place = {"b": 2, "h": 4, "q": 19, "k": 37, "tables": tables, "sizes": known}
+        if program.manifest.kind == "score":
+            found.append(reference.scores(program.variant, score.double().numpy(), **place))
+            emitted = bound.score_mod(score, *at)
+            np.testing.assert_allclose(emitted.numpy(), found[-1], rtol=2e-5, atol=2e-5)
+        else:
+            found.append(reference.mask(program.variant, **place))
+            np.testing.assert_array_equal(dense(bound.mask_mod(*at), Sizes(2, 4, 19, 37)), found[-1])
+    np.testing.assert_array_equal(*found)
