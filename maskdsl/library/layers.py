@@ -8,20 +8,23 @@ Not here: the definitions of a model (`models`).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
 from maskdsl.source.diagnostic import Diagnostic, MaskError
-from maskdsl.source.text import Source
+from maskdsl.source.text import Source, Span
 
 if TYPE_CHECKING:
     from maskdsl.ir.nodes import Node, Variant
     from maskdsl.library.registry import Registry
+    from maskdsl.syntax import ast
 
 MOST_LAYERS = 100_000
+_HEAD = "mask claims(layer: int, layers: int) =\n"
 _LINE = re.compile(r"Layers(?: \(([^()]*)\))?: *(.*?)\.?")
 
 
@@ -95,10 +98,40 @@ def read_condition(where: str, owner: str, registry: Registry) -> Condition:
     return Condition(meaning, _reads(body, "layers"))
 
 
+def check_layers(file: ast.File, registry: Registry) -> list[Diagnostic]:
+    """What is wrong with the `Layers` lines of a file, at their places in it."""
+    from maskdsl.syntax import ast
+
+    definitions = (d for d in file.definitions if not isinstance(d, ast.Example))
+    return [d for definition in definitions for d in _check_lines(definition, registry)]
+
+
+def _check_lines(definition: ast.Mask | ast.Score | ast.Variant, registry: Registry) -> Iterator[Diagnostic]:
+    source = definition.span.source
+    for line in definition.doc:
+        for where in {layers.where for layers in split_doc([line])[1]}:
+            try:
+                read_condition(where, definition.name.text, registry)
+            except MaskError as problem:
+                start = source.text.rindex(line, 0, definition.span.start) + line.rindex(where)
+                place = Span(source, start, start + len(where))
+                yield from (_moved(d, place) for d in problem.diagnostics)
+
+
+def _moved(problem: Diagnostic, condition: Span) -> Diagnostic:
+    """A problem of the condition's own text, at the condition's place in its file."""
+    if problem.span is None:
+        return replace(problem, span=condition)
+    first = len(_HEAD)
+    start, end = (min(max(n - first, 0), len(condition.text)) for n in (problem.span.start, problem.span.end))
+    span = Span(condition.source, condition.start + start, condition.start + max(start + 1, end))
+    return replace(problem, span=span, also=())
+
+
 def _source(where: str, owner: str) -> Source:
     """A mask of two constants in place of the condition, which stands on a line of its own."""
     facts = f"requires layers <= {MOST_LAYERS}, 0 <= layer < layers"
-    return Source(f"the layers of {owner}", f"mask claims(layer: int, layers: int) =\n{where}\n{facts}\n")
+    return Source(f"the layers of {owner}", f"{_HEAD}{where}\n{facts}\n")
 
 
 def _body(meaning: Variant) -> Node:
