@@ -5,12 +5,7 @@ On the CPU one of every family, the one with the most to compile; on a CUDA devi
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
-
-# Set before Inductor is imported; the kernels of a run before cost about 2 s each instead of 6 to 20.
-os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(__file__).parents[2] / ".pytest_cache" / "inductor"))
 
 import numpy as np
 import pytest
