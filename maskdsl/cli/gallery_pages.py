@@ -6,7 +6,7 @@ Not here: its pictures and tiles (`gallery_pictures`), the site that shows the p
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -107,8 +107,20 @@ def page_keys(entries: Sequence[Entry]) -> dict[Entry, str]:
 
 def python_names(entries: Sequence[Entry]) -> dict[Entry, str]:
     """The shortest name by which `maskdsl.get` finds each definition."""
-    alone, below = Counter(e.name for e in entries), Counter(e.path for e in entries)
-    return {e: e.name if alone[e.name] == 1 else e.path if below[e.path] == 1 else e.full_path for e in entries}
+    namesakes: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        namesakes[entry.name].append(entry)
+    return {e: next(n for n in _ways(e) if n == e.full_path or _means(n, namesakes[e.name]) == [e]) for e in entries}
+
+
+def _ways(entry: Entry) -> tuple[str, str, str]:
+    return (entry.name, entry.path, entry.full_path)
+
+
+def _means(way: str, namesakes: Sequence[Entry]) -> list[Entry]:
+    """The definitions of one name that a way of saying it may mean."""
+    folders = (*way.split("/")[:-1],)
+    return [e for e in namesakes if e.place.holds(folders)]
 
 
 # ---------------------------------------------------------------- who uses whom

@@ -69,7 +69,7 @@ def draw(module: Module, variant: Variant, file: str) -> Drawn:
         tuple(_picture(trials[n], file, masks) for n in sorted(trials)), 0 if flat else sorted(trials).index(size),
         *_curve(module, variant, first),
         _kernel(module, variant, file) if first.has_mask else None,
-        tuple((name, text(node)) for name, node in surround), _arguments(module, variant, own), first.depends,
+        tuple((name, text(node)) for name, node in surround), arguments(module, variant), first.depends,
     )  # fmt: skip
 
 
@@ -95,9 +95,11 @@ def _other_sizes(module: Module, variant: Variant, own: int) -> dict[int, Trial]
     return trials
 
 
-def _arguments(module: Module, variant: Variant, own: Trial) -> tuple[tuple[str, Any], ...]:
-    """The constants of the example, and its masks as text."""
-    return (*own.constants.items(), *_masks(module, variant))
+def arguments(module: Module, variant: Variant) -> tuple[tuple[str, Any], ...]:
+    """The constants of the example by name, and its masks as text."""
+    example = find_example(module, variant)
+    constants = {} if example is None else example.constants
+    return (*((c.name, value) for c, value in constants.items()), *_masks(module, variant))
 
 
 def _masks(module: Module, variant: Variant) -> Masks:

@@ -22,7 +22,7 @@ from maskdsl.gallery.pack import pack_page, pack_thumbnail
 from maskdsl.gallery.page import Kernel, Page
 from maskdsl.gallery.search import search_entry, tags_of
 from maskdsl.gallery.text import text_picture
-from maskdsl.gallery.usage import usages
+from maskdsl.gallery.usage import layers_of, usages
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGES = "definitions"
@@ -84,7 +84,7 @@ def _page_html(page: Page, known: Mapping[str, Page], before: Link | None, after
         formula=formula_html(manifest.source, _names(page, known)),
         parameters=_parameters(page), kernel=_kernel(page.kernel), usages=usages(page), rows=rows, state=state,
         papers=papers_of(manifest.doc), tags=tags_of(page), data=_json(pack_page(page)), script=_asset("page.js"),
-        layers=_layers(page), models=_links(page.models, known), uses=_links(page.uses, known),
+        layers=layers_of(page), models=_links(page.models, known), uses=_links(page.uses, known),
         used_by=_links([key for key in page.used_by if key not in page.models], known),
     )  # fmt: skip
 
@@ -149,11 +149,6 @@ def _kernel(kernel: Kernel | None) -> dict[str, Any] | None:
         "full_share": f"{share['full']:.2f}", "partial_share": f"{share['partial']:.2f}",
         "skipped": f"{share['empty']:.1f} %",
     }  # fmt: skip
-
-
-def _layers(page: Page) -> list[str]:
-    """The layers of a model that use the definition, as its documentation says them."""
-    return [f"{one.kind}: {one.where}" if one.kind else one.where for one in page.manifest.layers]
 
 
 # ---------------------------------------------------------------- files

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from maskdsl.gallery.page import Page
+from maskdsl.library.files import SUFFIX
 from maskdsl.library.manifest import ParameterManifest
 
 WIDEST = 66
@@ -23,7 +24,13 @@ class Usage:
 
 def usages(page: Page) -> tuple[Usage, ...]:
     """The programs of a page, one for each layout."""
-    return (Usage("dense", "queries and keys as tensors of one length for all batch rows.", dense(page)),)
+    made = (
+        Usage("dense", "queries and keys as tensors of one length for all batch rows.", dense(page)),
+        Usage("packed", "requests one after another in one row, for training and prefill.", packed(page)),
+        Usage("paged", "the steps of a serving engine, keys in the pages of a cache.", paged(page)),
+    )
+    by_layer = (Usage("by layer", "the program of one of its model's layers.", layer(page)),) if layers_of(page) else ()
+    return (*made, *by_layer)
 
 
 def dense(page: Page) -> str:
@@ -33,14 +40,65 @@ def dense(page: Page) -> str:
     return "\n".join(lines)
 
 
+def packed(page: Page) -> str:
+    """What follows the program's first lines where the tokens of all requests stand in one row."""
+    return f"""\
+# cu_seqlens: int[requests + 1], where each request begins
+packed = {_owner(page)}.arranged(maskdsl.Packed(cu_seqlens))
+
+# q, k, v: [1, heads, tokens of all requests, head_dim]
+out = packed.attention(q, k, v)"""
+
+
+def paged(page: Page) -> str:
+    """What follows the program's first lines in a serving engine."""
+    return f"""\
+from maskdsl.serving import PagedAttention
+
+paged = PagedAttention(
+    {_owner(page)}, max_requests=64, max_tokens=4096, num_pages=8192,
+    page_size=16, max_pages_per_request=512,
+    heads=32, kv_heads=8, head_dim=128,
+)
+# once a step: int[requests, pages], int[requests], int[requests + 1]
+paged.plan(page_table, seq_lens, query_start)
+# once a layer: k, v [tokens, kv_heads, head_dim] into the caches
+paged.append(k, v, k_cache, v_cache)
+out = paged.run(q, k_cache, v_cache)  # q: [tokens, heads, head_dim]"""
+
+
+def layer(page: Page) -> str:
+    """How a model's layer leads to the definition."""
+    model, (first, *_) = page.file.rpartition("/")[2].removesuffix(SUFFIX), page.manifest.layers
+    kind = [f"kind={repr_of(first.kind)}"] if first.kind else []
+    given = [repr_of(model), *kind, *(_arguments(page) if _needs_values(page) else [])]
+    made = "\n".join(_call("model = maskdsl.model", given))
+    return f"{made}\n# this one where {first.where}\nprogram = model.layer(layer, total=layers)"
+
+
+def layers_of(page: Page) -> list[str]:
+    """The layers of its model that use a definition, as its documentation says them."""
+    return [f"{one.kind}: {one.where}" if one.kind else one.where for one in page.manifest.layers]
+
+
 def _owner(page: Page) -> str:
     return "bound" if page.manifest.tables else "program"
 
 
 def _program(page: Page) -> list[str]:
     """The lines that get the program, its constants and masks given."""
-    given = [text for p in page.manifest.parameters if (text := _argument(p, dict(page.constants)))]
-    return _call("program = maskdsl.get", [repr_of(page.name), *given])
+    return _call("program = maskdsl.get", [repr_of(page.name), *_arguments(page)])
+
+
+def _arguments(page: Page) -> list[str]:
+    """The constants and masks as keyword arguments."""
+    texts = (_argument(p, dict(page.constants), _needs_values(page)) for p in page.manifest.parameters)
+    return [text for text in texts if text]
+
+
+def _needs_values(page: Page) -> bool:
+    """Whether a constant has no default; all are then the example's: a default need not go with another's value."""
+    return any(p.default is None for p in page.manifest.constants)
 
 
 def _call(start: str, arguments: list[str]) -> list[str]:
@@ -49,16 +107,15 @@ def _call(start: str, arguments: list[str]) -> list[str]:
     return [line] if len(line) <= WIDEST else [f"{start}(", f"    {', '.join(arguments)},", ")"]
 
 
-def _argument(parameter: ParameterManifest, shown: dict[str, Any]) -> str:
-    """A constant with its default, else the example's value; a mask as text; nothing for a table."""
+def _argument(parameter: ParameterManifest, shown: dict[str, Any], whole: bool) -> str:
+    """A constant with its default, or the example's value; a mask as text; nothing for a table."""
     if parameter.kind == "table":
         return ""
     if parameter.kind == "mask":
         return f"{parameter.name}={repr_of(str(shown.get(parameter.name, 'causal')))}"
-    if isinstance(parameter.default, str):
-        return ""
-    value = shown.get(parameter.name) if parameter.default is None else parameter.default
-    return f"{parameter.name}={value!r}"
+    value = shown.get(parameter.name, parameter.default) if whole else parameter.default
+    # A default that is an expression has no Python text of its own.
+    return "" if isinstance(value, str) else f"{parameter.name}={value!r}"
 
 
 def _bind(page: Page) -> list[str]:
