@@ -190,15 +190,19 @@ def vertical_slash(b: Array, h: Array, q: Array, k: Array, sizes: Sizes, vertica
     return seen & _triangle(sizes)
 
 
-def doge_keep(b: Array, h: Array, q: Array, k: Array, sizes: Sizes, keep: Array) -> Array:
+def doge_keep(b: Array, h: Array, q: Array, k: Array, sizes: Sizes, dropped_at: Array) -> Array:
+    """Column by column, from a key's own query to the one that drops it."""
     seen = _none(sizes)
-    for row, head, column in np.argwhere(keep[..., : sizes.k]):
-        seen[row, head, column:, column] = True
+    for row, head, column in np.ndindex(sizes.b, sizes.h, sizes.k):
+        seen[row, head, column : max(column, dropped_at[row, head, column]), column] = True
     return seen
 
 
 def kept_keys(b: Array, h: Array, q: Array, k: Array, sizes: Sizes, keep: Array, window: int = 32) -> Array:
-    return doge_keep(b, h, q, k, sizes, keep) | nsa_window(b, h, q, k, sizes, window)
+    seen = np.zeros((sizes.b, sizes.h, sizes.q, sizes.k), bool)
+    for row, head, column in np.argwhere(keep[..., : sizes.k]):
+        seen[row, head, column:, column] = True
+    return seen | nsa_window(b, h, q, k, sizes, window)
 
 
 def doge_weight(score: Array, b: Array, h: Array, q: Array, k: Array, sizes: Sizes, weight: Array) -> Array:
@@ -209,8 +213,22 @@ def _weights(rng: np.random.Generator, sizes: Sizes) -> dict[str, Array]:
     return {"weight": rng.standard_normal((sizes.b, sizes.h, _longest(sizes))).astype(np.float32)}
 
 
+def _dropped(rng: np.random.Generator, sizes: Sizes) -> dict[str, Array]:
+    """As weights drop keys that are not among the best three up to some query, which is found query by query."""
+    length = _longest(sizes)
+    weight = rng.standard_normal((sizes.b, sizes.h, length))
+    dropped = np.full(weight.shape, length, np.int32)
+    for i in range(length):
+        best = np.argsort(-weight[..., : i + 1], axis=-1)[..., :3]
+        out = np.ones((sizes.b, sizes.h, length), bool)
+        np.put_along_axis(out, best, False, axis=-1)
+        out[..., i + 1 :] = False
+        dropped[out] = np.minimum(dropped, i)[out]
+    return {"dropped_at": dropped}
+
+
 def _doge(rng: np.random.Generator, sizes: Sizes) -> dict[str, Array]:
-    return {**_bools("keep")(rng, sizes), **_weights(rng, sizes)}
+    return {**_dropped(rng, sizes), **_weights(rng, sizes)}
 
 
 def _bitmap(rng: np.random.Generator, sizes: Sizes) -> dict[str, Array]:
@@ -272,7 +290,7 @@ ORACLES: dict[str, Oracle] = {
     "dsa": Oracle(mask=dsa, inputs=_words),
     "vertical_slash": Oracle(mask=vertical_slash, inputs=_bools("vertical", "slash")),
     "kept_keys": Oracle(mask=kept_keys, inputs=_bools("keep"), constants=({}, {"window": 5})),
-    "doge_keep": Oracle(mask=doge_keep, inputs=_bools("keep")),
+    "doge_keep": Oracle(mask=doge_keep, inputs=_dropped),
     "doge_weight": Oracle(score=doge_weight, inputs=_weights),
     "doge": Oracle(mask=doge_keep, score=doge_weight, inputs=_doge),
     "nabla": Oracle(

@@ -220,6 +220,17 @@ def _longt5(get: Any, rng: Generator, sizes: Sizes) -> Posed:
     return Posed(looked_up(seen[None, None, : sizes.q, block : block + sizes.k]), {"radius": block - 1})
 
 
+def _doge(prepare: Any, rng: Generator, sizes: Sizes) -> Posed:
+    """The best three by weight of the keys up to each query, which it finds by top-k for every query."""
+    weight = torch.from_numpy(rng.random((sizes.b, sizes.h, sizes.q)))
+    causal = torch.ones(sizes.q, sizes.q, dtype=torch.bool).tril().expand(sizes.b, 1, -1, -1)
+    hidden = torch.zeros(sizes.b, sizes.q, 1, dtype=torch.float64)
+    seen = prepare(None, hidden, weight, 3, causal) > torch.finfo(torch.float64).min
+    gone = (~seen & causal).int()
+    dropped_at = torch.where(gone.any(2), gone.argmax(2), sizes.q).int().numpy()
+    return Posed(looked_up(seen), tables={"dropped_at": dropped_at})
+
+
 MASKS, MODELS = "transformers.masking_utils", "transformers.models"
 UNEVEN = (Sizes(1, 1, 1, 1), Sizes(1, 2, 7, 7), Sizes(2, 2, 7, 19), Sizes(1, 1, 20, 33))
 HEADS = (Sizes(1, 1, 5, 5), Sizes(1, 6, 17, 17), Sizes(2, 12, 9, 9), Sizes(1, 8, 20, 20))
@@ -247,6 +258,7 @@ PEERS = (
     Peer("offset_causal", f"{MASKS}:add_offsets_to_mask_function", _offsets),
     Peer("exclusive_local", f"{MODELS}.gemma4.modeling_gemma4:sliding_window_mask_function", _both_sides),
     Peer("chunked_left_context", f"{MODELS}.nemotron_asr_streaming.modeling_nemotron_asr_streaming:chunked_limited_mask_function", _limited),
+    Peer("doge_keep", f"{MODELS}.doge.modeling_doge:DogeAttention.prepare_dynamic_mask", _doge),
     Peer("longt5_local", f"{MODELS}.longt5.modeling_longt5:_get_local_attention_mask", _longt5),
     Peer("swin_shifted_window", f"{MODELS}.swin.modeling_swin:SwinLayer.get_attn_mask", _swin, (Sizes(1, 1, 64, 64),)),
     Peer("prophetnet_ngram", f"{MODELS}.prophetnet.modeling_prophetnet:ngram_attention_bias", _prophet, tuple(Sizes(1, 2, n, 2 * n) for n in (1, 4, 9, 20))),
