@@ -54,6 +54,7 @@ def test_the_wheel_holds_the_grammar_and_the_variants(wheel: Path) -> None:
     inside = {"maskdsl/py.typed", "maskdsl/_grammar/mask.lark", "maskdsl/_grammar/errors/E0305.md"}
     inside |= {f"maskdsl/_{p.relative_to(ROOT)}" for p in (ROOT / "variants").rglob("*.mask")}
     inside |= {str(p.relative_to(ROOT)) for p in (ROOT / "maskdsl").rglob("*.py")}
+    inside |= {str(p.relative_to(ROOT)) for p in (ROOT / "maskdsl" / "gallery" / "templates").iterdir()}
     assert not inside - names
     assert all(n.startswith(("maskdsl/", "maskdsl-")) for n in names)
 

@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).parent.parent.parent
 VOID = {"area", "base", "br", "col", "hr", "img", "input", "link", "meta", "source", "wbr"}
 
 
@@ -38,6 +39,19 @@ class Reader(HTMLParser):
     def handle_data(self, data: str) -> None:
         for name in ("title", *(a["id"] for _, a in self.open if "id" in a), *(t for t, _ in self.open[-1:])):
             self.texts[str(name)] = self.texts.get(str(name), "") + data
+
+
+@dataclass(frozen=True)
+class Site:
+    """The folder, what the command printed, and the processor seconds that it took."""
+
+    folder: Path
+    out: str
+    seconds: float
+
+    def page(self, key: str) -> Path:
+        """The file of a definition."""
+        return self.folder / "definitions" / f"{key}.html"
 
 
 @dataclass

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
+from built import ROOT, Site
 
-ROOT = Path(__file__).parent.parent.parent
 LONGEST = 600
 """Seconds that a worker waits for the one that builds."""
 
@@ -26,19 +26,6 @@ class Built:
     out: str
     err: str
     seconds: float
-
-
-@dataclass(frozen=True)
-class Site:
-    """The folder, what the command printed, and the processor seconds that it took."""
-
-    folder: Path
-    out: str
-    seconds: float
-
-    def page(self, key: str) -> Path:
-        """The file of a definition."""
-        return self.folder / "definitions" / f"{key}.html"
 
 
 @pytest.fixture(scope="session")

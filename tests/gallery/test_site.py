@@ -14,8 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from built import Html, bits
-from conftest import ROOT, Site
+from built import ROOT, Html, Site, bits
 
 import maskdsl
 from maskdsl.cli.gallery_pages import below_library, make_pages, page_keys, python_names
