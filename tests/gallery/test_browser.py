@@ -161,6 +161,19 @@ def test_a_curve_in_both_schemes(browser: Any, site: Site) -> None:
     assert min(seen[0][:3]) > 200 and max(seen[1][:3]) < 80, "the ground is light, and dark"
 
 
+def test_on_paper_the_page_is_light_and_the_picture_within_its_frame(browser: Any, site: Site) -> None:
+    window = Window(browser, site, color_scheme="dark")
+    page = window.open(site.page("models.gemma2_local"))
+    page.emulate_media(media="print")
+    page.wait_for_function("getComputedStyle(document.body).backgroundColor === 'rgb(255, 255, 255)'")
+    frame = page.locator("figure").bounding_box()
+    for picture in ("#mask", "#curve"):
+        box = page.locator(picture).bounding_box()
+        assert box["x"] + box["width"] <= frame["x"] + frame["width"] and abs(box["width"] - box["height"]) < 2
+    assert not page.is_visible("#controls") and page.is_visible("#call")
+    window.close()
+
+
 def test_without_scripts(browser: Any, site: Site) -> None:
     window = Window(browser, site, java_script_enabled=False)
     page = window.open(site.page("local.sliding_window"))

@@ -8,6 +8,7 @@ import inspect
 import math
 import os
 import re
+import resource
 import subprocess
 import sys
 from functools import cache
@@ -335,3 +336,29 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "maskdsl", "gallery", "-o", str(tmp_path / "file" / "site")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1 and "E0107" in done.stderr
+
+
+def test_a_terminal_shows_how_far_it_is() -> None:
+    program = """if True:
+        from maskdsl.cli.gallery_progress import Bar
+        with Bar() as bar:
+            bar.tell(3, 7, "local/[sliding_window]")
+        with Bar(quiet=True) as bar:
+            bar.tell(5, 9, "never")
+    """
+    env = {**os.environ, "FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "100", "PYTHONPATH": str(ROOT)}
+    env.pop("NO_COLOR", None)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=env)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", done.stderr)
+    assert done.returncode == 0 and "3/7" in plain and "local/[sliding_window]" in plain
+    assert done.stdout == "" and "never" not in plain
+
+
+def test_the_help_stays_quick() -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    code = "import sys; sys.argv = ['maskdsl', '--help']; from maskdsl.cli import main; c = main(); "
+    code += "assert not {'jinja2', 'numpy', 'torch'} & {*sys.modules}, 'heavy'; sys.exit(c)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.returncode == 0 and "gallery" in done.stdout, done.stderr
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime <= 1.0

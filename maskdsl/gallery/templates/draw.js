@@ -60,7 +60,7 @@ function drawTiles(at, picture, digits) {
     if (digits[i] === "0") continue;
     const row = Math.floor(i / columns) * block, column = i % columns * block;
     const [x, y, w, h] = box(at.side, row, column, Math.min(block, picture.q - row), Math.min(block, picture.k - column));
-    const line = 2 * at.ratio;
+    const line = 1.5 * at.ratio;
     at.context.strokeStyle = edges[+digits[i]];
     at.context.lineWidth = line;
     at.context.setLineDash(digits[i] === "3" ? [3 * at.ratio, 2 * at.ratio] : []);
