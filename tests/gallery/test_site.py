@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
 from built import ROOT, Html, Site, bits
 
 import maskdsl
@@ -244,6 +246,33 @@ def test_the_paged_program_fits_the_class() -> None:
         name = call.func.id if isinstance(call.func, ast.Name) else call.func.attr  # type: ignore[attr-defined]
         inspect.signature(functions.pop(name)).bind(None, *call.args, **{str(k.arg): 0 for k in call.keywords})
     assert not functions
+
+
+@pytest.mark.slow
+@pytest.mark.compiled
+def test_the_programs_of_the_layouts_compute_the_same() -> None:
+    """Dense, packed and paged as a page prints them, but for smaller numbers, against the reference request by request."""
+    import torch
+
+    page = next(p for p in bare_pages() if p.key == "local.sliding_window")
+    dense, packed, paged, *_ = (usage.code for usage in usages(page))
+    smaller = {"requests=64": "requests=2", "tokens=4096": "tokens=32", "pages=8192": "pages=8", "request=512": "request=4"}
+    smaller |= {"heads=32": "heads=4", "kv_heads=8": "kv_heads=2", "head_dim=128": "head_dim=16"}
+    for large, small in smaller.items():
+        paged = paged.replace(large, small)
+    q, k, v = torch.randn(1, 4, 10, 16), *torch.randn(2, 1, 2, 10, 16)
+    space: dict[str, Any] = {"maskdsl": maskdsl, "q": q, "k": k, "v": v, "cu_seqlens": torch.tensor([0, 4, 10])}
+    exec(dense.replace("window=4096", "window=3"), space)
+    exec(packed, space)
+    parts = [space["program"].reference(*(x[:, :, a:b] for x in (q, k, v))) for a, b in ((0, 4), (4, 10))]
+    exact = torch.from_numpy(np.concatenate(parts, 2))
+    assert (space["out"] - exact).abs().max() < 1e-5
+    space |= {name: x[0].transpose(0, 1).contiguous() for name, x in (("q", q), ("k", k), ("v", v))}
+    space |= dict(zip(("k_cache", "v_cache"), torch.zeros(2, 8, 16, 2, 16), strict=True))
+    space |= {"page_table": torch.tensor([[3, 0, 0, 0], [5, 0, 0, 0]], dtype=torch.int32)}
+    space |= {"seq_lens": torch.tensor([4, 6]).int(), "query_start": torch.tensor([0, 4, 10]).int()}
+    exec(paged, space)
+    assert (space["out"].transpose(0, 1)[None] - exact).abs().max() < 1e-5
 
 
 def test_a_layer_of_the_model_leads_to_its_definition() -> None:
