@@ -14,7 +14,7 @@ def run(
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write.")],
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
-    """Write a site with every registered definition: pictures, tiles, parameters, models, use."""
+    """Write a site with a page for every definition."""
     from maskdsl.cli.gallery_pages import make_pages
     from maskdsl.cli.gallery_progress import Bar
     from maskdsl.gallery.site import write_site
