@@ -109,6 +109,23 @@ def test_later_launches_are_like_the_first(gpu: Driver) -> None:
         assert [x[1:] for x in other[pointers]] == [x[1:] for x in first[pointers]]
 
 
+@pytest.mark.parametrize("formula", [FORMULA, "k <= q"])
+def test_filling_in_place_is_one_launch_a_direction(
+    gpu: Driver, monkeypatch: pytest.MonkeyPatch, formula: str
+) -> None:
+    """As a CUDA graph must see it: into the mask's own lists, with no tensor read back and nothing compiled."""
+    mine = bound(500, 1, formula)
+    call: Any = {"B": 2, "H": 2, "q_len": 500, "kv_len": 500, "device": "cpu", "block_size": 16}
+    mask = mine.block_mask(**call)
+    loaded, direct = len(gpu.loaded), [arguments(launch) for launch in gpu.launches]
+    for name in ("item", "tolist", "__bool__", "__int__", "__index__", "nonzero", "cpu"):
+        monkeypatch.setattr(torch.Tensor, name, lambda *args, **kwargs: pytest.fail("read back"))
+    gpu.launches.clear()
+    assert mine.block_mask(**call, out=mask) is mask and len(gpu.loaded) == loaded
+    again = [arguments(launch) for launch in gpu.launches]
+    assert [x[:7] for x in again] == [x[:7] for x in direct] and len(again) == 2  # the grids and the lists
+
+
 def test_nothing_is_compiled_again(gpu: Driver) -> None:
     """Other lengths, tables, values of `int[]`, strides and numbers of rows: one kernel a direction serves all."""
     text = "q % 5 - k % 7 < reach[h] and (doc[b, q] == doc[b, k] or k < span)"
