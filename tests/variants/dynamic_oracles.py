@@ -214,7 +214,8 @@ def _weights(rng: np.random.Generator, sizes: Sizes) -> dict[str, Array]:
 
 
 def _dropped(rng: np.random.Generator, sizes: Sizes) -> dict[str, Array]:
-    """As weights drop keys that are not among the best three up to some query, which is found query by query."""
+    """As weights drop keys that are not among the best three up to some query, which is found query by query;
+    0 for a key that is never among them."""
     length = _longest(sizes)
     weight = rng.standard_normal((sizes.b, sizes.h, length))
     dropped = np.full(weight.shape, length, np.int32)
@@ -224,7 +225,7 @@ def _dropped(rng: np.random.Generator, sizes: Sizes) -> dict[str, Array]:
         np.put_along_axis(out, best, False, axis=-1)
         out[..., i + 1 :] = False
         dropped[out] = np.minimum(dropped, i)[out]
-    return {"dropped_at": dropped}
+    return {"dropped_at": np.where(dropped > np.arange(length), dropped, 0).astype(np.int32)}
 
 
 def _doge(rng: np.random.Generator, sizes: Sizes) -> dict[str, Array]:
