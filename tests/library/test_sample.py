@@ -25,14 +25,15 @@ def definition(text: str) -> Variant:
 
 
 def shipped() -> list[Variant]:
-    """Every shipped definition with tables, fixed by its defaults and, where it has none, by its first example."""
+    """Every shipped definition with tables, fixed by its defaults, or by its first example where it lacks some."""
     registry, found = Registry(), []
     for _, source in registry.sources():
         module = registry.check(source)
         for variant in module.definitions.values():
             shown = next(([*e.constants.items()] for e in module.examples if e.target is variant), [])
-            values = {c.name: v for c, v in shown if c not in dict(variant.defaults)}
-            if variant.tables and not variant.holes and len(variant.constants) == len(variant.defaults) + len(values):
+            needed = {*variant.constants} - {*dict(variant.defaults)}
+            values = {c.name: v for c, v in shown} if needed else {}
+            if variant.tables and not variant.holes and {c.name for c in needed} <= {*values}:
                 found.append(instantiate(variant, values))
     return found
 
