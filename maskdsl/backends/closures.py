@@ -68,9 +68,10 @@ def _maker(function: FunctionType) -> Callable[..., Any]:
     what Dynamo does not trace.
     """
     names = function.__code__.co_freevars
-    text = f"def make({', '.join(names)}):\n    def inner():\n        return {_tuple(names)}\n    return inner\n"
+    own = "inner" + "_" * max((len(n) for n in names), default=0)  # longer than any of them
+    text = f"def make({', '.join(names)}):\n    def {own}():\n        return {_tuple(names)}\n    return {own}\n"
     outer = _code_in(compile(text, "<maskdsl closure>", "exec"), "make")
-    inner = _code_in(outer, "inner")
+    inner = _code_in(outer, own)
     assert inner.co_freevars == names, (inner.co_freevars, names)
     constants = tuple(function.__code__ if c is inner else c for c in outer.co_consts)
     return FunctionType(outer.replace(co_consts=constants), function.__globals__, "make")
