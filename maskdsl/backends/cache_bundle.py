@@ -2,9 +2,9 @@
 
 The bundle is a zip: torch's own cache artifacts (`torch.compiler.save_cache_artifacts`) and the shared libraries that
 Inductor made with the C++ compiler, which torch leaves out. A process that loads it before its first call still traces
-with Dynamo, and then finds everything in its cache: it runs neither Inductor's code generation nor a compiler. Calls
-that are not in it compile as usual. Seen on the CPU with torch 2.13; the same code is meant for CUDA, where it has not
-been run.
+with Dynamo, and then finds every kernel in its cache. What it may compile all the same are the small programs by which
+Inductor probes a CPU's vector instructions. Calls that are not in the bundle compile as usual. Seen on the CPU with
+torch 2.13; the same code is meant for CUDA, where it has not been run.
 Not here: kernels that need no tracing either (`package`).
 """
 
