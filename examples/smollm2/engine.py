@@ -62,11 +62,11 @@ class Engine:
         self.running: list[Request] = []
         self.clock = 0
         self.shared = 0
-        """How many tokens of prompts were found in other requests' pages."""
+        """How many tokens of the served prompts were found in other requests' pages."""
 
     def serve(self, requests: Iterable[Request]) -> Iterator[list[Request]]:
         """Serve requests to their ends; the steps, each as the requests that got a token."""
-        self.clock = 0
+        self.clock = self.shared = 0
         self.waiting.extend(sorted(requests, key=lambda request: request.arrival))
         while self.waiting or self.running:
             yield self.step()
@@ -130,12 +130,13 @@ class Engine:
         requests = [request for request, _ in batch]
         for request, tokens in batch:
             self.pages.extend(request, tokens)
-        ends = torch.tensor([0, *(len(tokens) for _, tokens in batch)]).cumsum(0)
+        lengths = [len(tokens) for _, tokens in batch]
         self.attention.plan(
             torch.from_numpy(self.pages.table(requests, self.max_pages)).to(device),
             torch.from_numpy(self.pages.lengths(requests)).to(device),
-            ends.int().to(device),
-        )
+            torch.tensor([0, *lengths]).cumsum(0).int().to(device),
+            longest_query=max(lengths), decode_requests=lengths.count(1),
+        )  # fmt: skip
         packed = [token for _, tokens in batch for token in tokens]
         places = [request.computed + i for request, tokens in batch for i in range(len(tokens))]
         for request, tokens in batch:

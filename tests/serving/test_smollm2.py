@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -108,10 +109,20 @@ def test_requests_wait_while_pages_are_few(model: Model) -> None:
     check_answers(model, make_engine(model, 7, 4, 4), requests)
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """torch on one thread: several would wait for each other, spinning, where tests share the cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.model
 @pytest.mark.slow
 @pytest.mark.compiled
 @pytest.mark.skipif(bool(eager.missing()), reason=eager.missing())
+@pytest.mark.usefixtures("one_thread")
 def test_smollm2_answers_as_transformers_does(tmp_path: Path) -> None:
     from examples.smollm2.__main__ import main
 
