@@ -42,11 +42,19 @@ def run(
     length: Annotated[str, typer.Option(metavar="N|QxK", help="Tokens, or queries x keys.")] = "2048",
     heads: Annotated[int, typer.Option(min=1, help="How many heads there are.")] = 4,
     block: Annotated[str, typer.Option(metavar="N|QxK", help="The sides of a tile.")] = "128",
+    backend: Annotated[
+        bool, typer.Option("--backend", help="Say which kernel runs a definition, and why not the others.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="For --backend: cpu, cuda, or one such as cuda:sm_90.")] = "",
+    dtype: Annotated[str, typer.Option(help="For --backend: the dtype of q, k and v.")] = "bfloat16",
+    head_dim: Annotated[int, typer.Option(min=1, help="For --backend: the width of a head.")] = 128,
     format: Annotated[Format, typer.Option(help="For people or for machines.")] = Format.TEXT,
 ) -> None:
-    """Explain a diagnostic, a function, or the tiles of a mask."""
+    """Explain a diagnostic, a function, the tiles of a mask, or the choice of its kernel."""
     if tiles:
         return _print_tiles(topic, set or [], (length, block), heads, format)
+    if backend:
+        return _print_backend(topic, set or [], (length, block), (heads, head_dim, dtype, device), format)
     page = page_of(topic.strip())
     if format is Format.JSON:
         print_json({"topic": topic.strip(), "page": page})
@@ -64,6 +72,23 @@ def _print_tiles(what: str, settings: list[str], sides: tuple[str, str], heads: 
         print_json(as_values(trial, report))
     else:
         print("\n".join(text_lines(trial, report)))
+
+
+def _print_backend(
+    what: str, settings: list[str], sides: tuple[str, str], call: tuple[int, int, str, str], format: Format
+) -> None:
+    from maskdsl.cli.kernels import Call, as_values, explain_kernel, text_lines
+    from maskdsl.cli.target import parse_sides
+    from maskdsl.cli.tiles import make_tile_trial
+
+    length, block = parse_sides(sides[0], "--length", LONGEST), parse_sides(sides[1], "--block", WIDEST)
+    heads, head_dim, dtype, device = call
+    trial = make_tile_trial(what, settings, length, heads)
+    found = explain_kernel(trial, Call(length, heads, block, head_dim, dtype, device))
+    if format is Format.JSON:
+        print_json(as_values(found))
+    else:
+        print("\n".join(text_lines(found)))
 
 
 def page_of(topic: str) -> str:

@@ -26,7 +26,7 @@ def explain_tiles(
     what: str, settings: list[str], lengths: tuple[int, int], heads: int, block: tuple[int, int]
 ) -> tuple[Trial, TileReport]:
     """A definition with arguments, and the report of its tiles. Raises MaskError as `make_trial` does."""
-    trial = _make_trial(what, settings, lengths, heads)
+    trial = make_tile_trial(what, settings, lengths, heads)
     return trial, report_trial(trial, block)
 
 
@@ -44,7 +44,7 @@ def default_tile(q_len: int, kv_len: int) -> int:
     return int(2 ** max(0, max(q_len, kv_len).bit_length() - 4))
 
 
-def _make_trial(what: str, settings: list[str], lengths: tuple[int, int], heads: int) -> Trial:
+def make_tile_trial(what: str, settings: list[str], lengths: tuple[int, int], heads: int) -> Trial:
     """The definition with what was set, its defaults, its example's constants and masks where it has none, and random
     tables.
     """
