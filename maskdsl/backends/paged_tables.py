@@ -53,15 +53,14 @@ def logical_pages(page_table: Tensor, used: Tensor, num_pages: int, out: Tensor 
     if out is not None:
         made[:num_pages] = out
     places = torch.arange(page_table.shape[1], dtype=torch.int32, device=page_table.device).expand(page_table.shape)
-    # Entries that are not used may hold anything: they all go to one page beyond the pool.
-    made.scatter_(0, torch.where(used, page_table, num_pages).flatten().long(), places.flatten())
+    made.scatter_(0, _within(page_table, used, num_pages).flatten(), places.flatten())
     return made[:num_pages] if out is None else out.copy_(made[:num_pages])
 
 
 def conflicts(page_table: Tensor, used: Tensor, logical: Tensor) -> Tensor:
     """How many entries of a page table say another place than `logical` does: an int of no axes, on the device."""
     places = torch.arange(page_table.shape[1], dtype=torch.int32, device=page_table.device)
-    found = logical[torch.where(used, page_table, 0).long()]
+    found = logical[_within(page_table, used, logical.shape[0]).clamp(max=logical.shape[0] - 1)]
     return ((found != places) & used).sum()
 
 
@@ -73,5 +72,11 @@ def places_of_pages(page_table: Tensor, used: Tensor, num_pages: int, out: Tenso
     shape = (page_table.shape[0], num_pages + 1)
     made = torch.full(shape, -1, dtype=torch.int32, device=page_table.device)
     places = torch.arange(page_table.shape[1], dtype=torch.int32, device=page_table.device).expand(page_table.shape)
-    made.scatter_reduce_(1, torch.where(used, page_table, num_pages).long(), places, "amax")
+    made.scatter_reduce_(1, _within(page_table, used, num_pages), places, "amax")
     return made[:, :num_pages].contiguous() if out is None else out.copy_(made[:, :num_pages])
+
+
+def _within(page_table: Tensor, used: Tensor, num_pages: int) -> Tensor:
+    """The entries as int64; those that are not used may hold anything, and all go to one page beyond the pool."""
+    inside = used & (page_table >= 0) & (page_table < num_pages)
+    return torch.where(inside, page_table, num_pages).long()

@@ -14,8 +14,8 @@ import triton
 
 sys.path[:0] = [str(Path(__file__).parent)]
 
-from cases import Sizes, Step, random_step  # noqa: E402
 from lists_kernel import listed  # noqa: E402
+from steps import Sizes, Step, random_step  # noqa: E402
 
 import maskdsl  # noqa: E402
 from maskdsl.backends import paged_kernels  # noqa: E402

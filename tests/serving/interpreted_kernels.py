@@ -15,7 +15,7 @@ import torch
 
 sys.path[:0] = [str(Path(__file__).parent)]
 
-from cases import Sizes, random_step  # noqa: E402
+from steps import Sizes, random_step  # noqa: E402
 
 import maskdsl  # noqa: E402
 from maskdsl.serving import PagedAttention, cuda  # noqa: E402

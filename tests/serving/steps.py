@@ -54,26 +54,32 @@ class Step:
         """int32 [requests + 1]."""
         return torch.tensor(np.concatenate([[0], np.cumsum(self.news)]), dtype=torch.int32)
 
-    def caches(self) -> tuple[Tensor, Tensor]:
-        """The pools with the keys and values of all tokens: NaN in pages of no request, 9 behind requests' ends."""
+    def caches(self, *, new: bool = True) -> tuple[Tensor, Tensor]:
+        """The pools with the keys and values of all tokens, or of those that are not `new`.
+
+        Pages of no request are NaN; where a request's pages hold no token of it they are 9.
+        """
         s = self.sizes
         made = []
         for parts in (self.keys, self.values):
             pool = torch.full((s.num_pages, s.page_size, s.kv_heads, s.head_dim), torch.nan)
+            written = [n - (0 if new else fresh) for n, fresh in zip(self.lengths, self.news, strict=True)]
             for r, part in enumerate(parts):
                 for t in range(0, len(part), s.page_size):
                     page = pool[int(self.page_table[r, t // s.page_size])]
                     page.copy_(torch.where(page.isnan(), 9.0, page))
-                    page[: len(part) - t] = part[t : t + s.page_size]
+            for r, part in enumerate(parts):
+                for t in range(0, written[r], s.page_size):
+                    count = min(s.page_size, written[r] - t)
+                    pool[int(self.page_table[r, t // s.page_size]), :count] = part[t : t + count]
             made.append(pool)
         return made[0], made[1]
 
     def reference(self, program: Any, tables: dict[str, Tensor]) -> np.ndarray:
         """What every query sees, (tokens, heads, D) in float64: each request alone, dense, by the NumPy meaning.
 
-        Tables whose first axis is as long as `max_requests` are cut to the request's row where the program says batch.
+        A request is the row of a batch that it is in the step; the other rows are zeros.
         """
-        batched = {t.name for t in program.variant.tables if t.axes and t.axes[0] == "batch"}
         out = np.zeros(self.q.shape)
         start = self.query_start.tolist()
         for r, (length, news) in enumerate(zip(self.lengths, self.news, strict=True)):
@@ -81,18 +87,25 @@ class Step:
                 continue
             q = torch.zeros(length, *self.q.shape[1:])
             q[length - news :] = self.q[start[r] : start[r + 1]]
-            given = {name: x[r : r + 1] if name in batched else x for name, x in tables.items()}
-            heads_first = (x.transpose(0, 1)[None].double().numpy() for x in (q, self.keys[r], self.values[r]))
-            found = program.reference(*heads_first, **given)
-            out[start[r] : start[r + 1]] = found[0, :, length - news :].transpose(1, 0, 2)
+            found = program.reference(*(self._row(x, r) for x in (q, self.keys[r], self.values[r])), **tables)
+            out[start[r] : start[r + 1]] = found[r, :, length - news :].transpose(1, 0, 2)
         return out
 
+    def _row(self, x: Tensor, r: int) -> np.ndarray:
+        """(tokens, heads, D) as row r of [max_requests, heads, tokens, D]."""
+        rows = np.zeros((self.sizes.max_requests, x.shape[1], x.shape[0], x.shape[2]))
+        rows[r] = x.transpose(0, 1).double().numpy()
+        return rows
 
-def random_step(rng: np.random.Generator, sizes: Sizes = Sizes(), *, share: bool = True) -> Step:
+
+DEFAULT = Sizes()
+
+
+def random_step(rng: np.random.Generator, sizes: Sizes = DEFAULT, *, share: bool = True) -> Step:
     """Lengths at and around page and tile ends, decode and prefill mixed, requests without tokens, shared prefixes."""
     page, capacity = sizes.page_size, sizes.page_size * sizes.max_pages_per_request
     requests = int(rng.integers(1, sizes.max_requests + 1))
-    edges = [0, 1, page - 1, page, page + 1, 2 * page, capacity - 1, capacity]
+    edges = [min(n, capacity) for n in (0, 1, page - 1, page, page + 1, 2 * page, capacity - 1, capacity)]
     lengths = [int(rng.choice(edges) if rng.random() < 0.5 else rng.integers(0, capacity + 1)) for _ in range(requests)]
     news, left = [], sizes.max_tokens
     for length in lengths:
