@@ -308,7 +308,7 @@ def _tightest(order: str, limits: Sequence[Node]) -> Node:
 
 
 def _where_any(coordinate: Node, lower: Sequence[Node], upper: Sequence[Node]) -> tuple[Node, Node]:
-    """`lower <= coordinate <= upper`, but where no coordinate lies between, limits that no other row's can hide behind."""
+    """`lower <= coordinate <= upper`, but where no coordinate lies between, limits that hide no other row's."""
     low, high = _tightest("ge", lower), _tightest("le", upper)
     some = [build("le", low, high)]
     return build("ge", coordinate, _filled(some, low, INT_MAX)), build("le", coordinate, _filled(some, high, INT_MIN))

@@ -11,10 +11,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from steps import Sizes, random_step  # noqa: E402
+from steps import Sizes, random_step
 
-import maskdsl  # noqa: E402
-from maskdsl.serving import PagedAttention  # noqa: E402
+import maskdsl
+from maskdsl.serving import PagedAttention
 
 SIZES = Sizes(max_requests=4, max_tokens=150, num_pages=30, max_pages_per_request=5)
 STEPS = 300
@@ -26,8 +26,8 @@ def test_nothing_is_compiled_again() -> None:
 
     program = maskdsl.compile("""
         mask near = k <= q and (q - k < 30 or k < 4)
-        score slope(slope: float[head]) = score - slope[h] * (q - k)
-        variant both(slope: float[head]) { mask = near score = slope(slope) }
+        score fall(slope: float[head]) = score - slope[h] * (q - k)
+        variant both(slope: float[head]) { mask = near score = fall(slope) }
     """, "both")  # fmt: skip
     rng = np.random.default_rng(0)
     tables = {"slope": torch.rand(SIZES.heads)}
