@@ -50,7 +50,7 @@ def run(
     head_dim: Annotated[int, typer.Option(min=1, help="For --backend: the width of a head.")] = 128,
     format: Annotated[Format, typer.Option(help="For people or for machines.")] = Format.TEXT,
 ) -> None:
-    """Explain a diagnostic, a function, the tiles of a mask, or the choice of its kernel."""
+    """Explain a diagnostic, a function, tiles, or a kernel choice."""
     if tiles:
         return _print_tiles(topic, set or [], (length, block), heads, format)
     if backend:

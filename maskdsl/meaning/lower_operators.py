@@ -12,7 +12,7 @@ from maskdsl.ir import ops
 from maskdsl.ir.nodes import Literal, Node
 from maskdsl.ir.ops import Function
 from maskdsl.ir.types import BOOL, FLOAT, INT, Scalar
-from maskdsl.meaning.constants import constant_value
+from maskdsl.meaning.constants import constant_value, verify_value
 from maskdsl.meaning.findings import an, as_int, counted, quoted
 from maskdsl.meaning.lowering import Lowering, Typed, as_float
 from maskdsl.meaning.reads import first_illegal, is_unrolled_part
@@ -35,6 +35,8 @@ def apply_power(lowering: Lowering, base: Typed, exponent: Typed, span: Span, wo
         return apply(lowering, ops.OPS["pow"], (base, exponent), span, word)
     if first_illegal(exponent.node, is_unrolled_part) is not None:
         return _refuse_exponent(lowering, base, exponent)
+    if not verify_value(lowering.findings, exponent.node):
+        return None
     value = constant_value(exponent.node)
     if isinstance(value, int) and value < 0:
         return ops.make("pow", as_float(lowering, base.node), as_float(lowering, exponent.node), span=span)

@@ -59,13 +59,17 @@ def enclosed(start: str, inner: Document, end: str) -> Document:
 
 def flat(document: Document) -> str:
     """The document on one line, however long."""
-    return layout(document, width=1 << 30)
+    return _written([(0, True, document)], 0, 0)
 
 
 def layout(document: Document, indent: int = 0, column: int = 0, width: int = WIDTH) -> str:
     """The text of a document that starts in `column`; lines after the first are indented by `indent` spaces or more."""
+    return _written([(indent, False, document)], column, width)
+
+
+def _written(tasks: list[Task], column: int, width: int) -> str:
+    """The text of what is still to be written."""
     pieces: list[str] = []
-    tasks: list[Task] = [(indent, False, document)]
     while tasks:
         spaces, is_flat, item = tasks.pop()
         if isinstance(item, Break) and not is_flat:

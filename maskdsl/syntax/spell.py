@@ -32,7 +32,7 @@ def spell(node: ast.Expression, tightness: int = CHOICE) -> Document:
     lines = parts(node)
     if len(lines) > 1:
         return Group(separated([part.document for part in lines], ""))
-    return _spell_bare(node)
+    return lines[0].document
 
 
 def binding(node: ast.Expression) -> int:

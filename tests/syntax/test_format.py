@@ -79,3 +79,10 @@ WORDS: Document = Group(("f", enclosed("(", separated(["one", "two", "three"]), 
 def test_documents(document: Document, width: int, expected: str) -> None:
     assert layout(document, width=width) == expected
     assert "\n" not in flat(document)
+
+
+def test_deep_lists_take_no_more_time_than_their_size() -> None:
+    text = f"mask m(t: int[n]) = t[0] == q\n\nexample m(t = {'[' * 120}1{']' * 120})\n    | x\n"
+    once = format_file(Source("test.mask", text))
+    assert once.count("[") == 122
+    assert format_file(Source("test.mask", once)) == once
