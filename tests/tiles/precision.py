@@ -58,6 +58,7 @@ REASONS = {
     **dict.fromkeys(("nsa_selected", "nsa_selected_layer", "blockbert", "vsa"), LISTS),
     **dict.fromkeys(("block_diffusion_packed", "vision_cross_attention"), RUNS),
     **dict.fromkeys(("bagel", "longformer_blocks"), UNION),
+    "hash_sparse": "tiles across the border of two buckets: the places of both are bounded together",
     "tree_window": "a table of two axes, at wide ranges of both, is bounded as a whole",
 }
 """Why the masks that are beyond are so."""

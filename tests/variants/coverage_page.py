@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from collected import MODULE_OF, ORACLES
-from test_catalogue import CATALOGUE, SHIPPED, said, unsaid
+from test_catalogue import CATALOGUE, SHIPPED, VERIFIED, said, unsaid
 from test_peers import PEERS
 
 from maskdsl.library.manifest import Manifest
@@ -35,7 +35,7 @@ SENTENCE = "{} of the catalogue's {} rows are said, by {} definitions in {} file
 def row_names() -> dict[int, str]:
     """The rows' names by number."""
     lines = ROW_FILE.read_text(encoding="utf-8").splitlines()
-    return {int(number): name for number, _, name in (line.partition(" ") for line in lines)}
+    return {int(number): name.removeprefix(VERIFIED) for number, _, name in (line.partition(" ") for line in lines)}
 
 
 @cache

@@ -37,8 +37,9 @@ def reference_window(b: Array, h: Array, q: Array, k: Array, sizes: Sizes, prefi
     return _streaming(sizes, window, lambda row: range(prefill[row]))[b, q, k]
 
 
-def hymba_local(b: Array, h: Array, q: Array, k: Array, sizes: Sizes, window: int = 1024, meta: int = 128) -> Array:
-    return _streaming(sizes, window, lambda row: range(meta))[b, q, k]
+def hymba_local(b: Array, h: Array, q: Array, k: Array, sizes: Sizes, lookback: int = 1024, meta: int = 128) -> Array:
+    """Hymba's `q_idx - kv_idx <= sliding_window`: a key goes when it is lookback + 1 old."""
+    return _streaming(sizes, lookback + 1, lambda row: range(meta))[b, q, k]
 
 
 def tri_shape(
@@ -166,7 +167,7 @@ block_layouts: Constants = (
 
 ORACLES: dict[str, Oracle] = {
     "reference_window": Oracle(mask=reference_window, inputs=_prefill, constants=({}, {"window": 1}, {"window": 5})),
-    "hymba_local": Oracle(mask=hymba_local, constants=({}, {"window": 4, "meta": 3}, {"window": 2, "meta": 0})),
+    "hymba_local": Oracle(mask=hymba_local, constants=({}, {"lookback": 3, "meta": 3}, {"lookback": 1, "meta": 0})),
     "tri_shape": Oracle(
         mask=tri_shape, constants=({}, {"window": 3, "sinks": 2, "last": 4}, {"window": 6, "sinks": 0, "last": 0})
     ),

@@ -47,17 +47,17 @@ def local_window_bottom_right(
 
 
 def exclusive_local(b: Array, h: Array, q: Array, k: Array, sizes: Sizes, left: int, right: int) -> Array:
-    """As Hugging Face's `sliding_window_mask_function` of two windows."""
-    distance = q - k
-    return ((distance >= 0) & (distance < left)) | ((distance < 0) & (-distance < right))
+    """Itself, left - 1 keys before it and right - 1 after it, written out."""
+    return _each_row(sizes, lambda i: range(i - left + 1, i + right), q, k)
 
 
 def chunked_after_padding(b: Array, h: Array, q: Array, k: Array, sizes: Sizes, pad: Array, chunk: int = 8192) -> Array:
     """Borders of chunks counted up and down from the first token."""
     rows = []
     for first in pad:
-        start = first - -(-first // chunk) * chunk
-        number = np.repeat(np.arange(9999), chunk)[-start : max(sizes.q, sizes.k) - start]
+        borders = np.zeros(max(sizes.q, sizes.k), int)
+        borders[first % chunk :: chunk] = 1
+        number = np.cumsum(borders)
         rows.append(np.tril(number[: sizes.q, None] == number[None, : sizes.k]))
     return np.array(rows)[b, q, k]
 
@@ -127,9 +127,9 @@ def mini_causal(b: Array, h: Array, q: Array, k: Array, sizes: Sizes, period: in
 def dilated_symmetric(
     b: Array, h: Array, q: Array, k: Array, sizes: Sizes, radius: int = 256, dilation: int = 2
 ) -> Array:
-    """attention-gym: the distance in the window, and a multiple of the dilation."""
-    distance = np.abs(q - k)
-    return (distance <= radius) & (distance % dilation == 0)
+    """Steps of the dilation to either side, as long as they stay in the window."""
+    steps = range(radius // dilation + 1)
+    return _each_row(sizes, lambda i: (i + sign * n * dilation for n in steps for sign in (-1, 1)), q, k)
 
 
 def dilated_per_head(b: Array, h: Array, q: Array, k: Array, sizes: Sizes, dilation: Array, keys: int = 256) -> Array:

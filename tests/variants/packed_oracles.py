@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+
 import numpy as np
 from oracle import Array, Oracle, Sizes, documents
 from pairs import Draw, Tables, ascending, pairs, per_row, whole
@@ -23,12 +26,33 @@ def prefix_lm_document(sizes: Sizes, document: Array, start: Array, prefix: Arra
     return seen[:, :, : sizes.q, : sizes.k]
 
 
+def _columns(sizes: Sizes, hidden: Callable[[int, int], tuple[int, int]]) -> Array:
+    """FlashMask's causal columns: key k of row b is hidden in the queries from `hidden(b, k)[0]` up to `[1]`."""
+    seen = np.tril(np.ones((sizes.b, 1, sizes.q, sizes.k), bool))
+    for b, k in np.ndindex(sizes.b, sizes.k):
+        first, end = hidden(b, k)
+        seen[b, 0, first:end, k] = False
+    return seen
+
+
 def causal_blockwise(sizes: Sizes, document: Array, last: Array) -> Array:
-    return pairs(sizes, lambda b, q, k: k <= q and document[b, q] in (document[b, k], last[b]))
+    """FlashMask's generator: a key is hidden from the end of its block to the start of the last one."""
+
+    def hidden(b: int, k: int) -> tuple[int, int]:
+        start = np.searchsorted(document[b], last[b])
+        return int(np.searchsorted(document[b], document[b, k], side="right")), int(start)
+
+    return _columns(sizes, hidden)
 
 
 def share_question(sizes: Sizes, document: Array) -> Array:
-    return pairs(sizes, lambda b, q, k: k <= q and document[b, k] in (0, document[b, q]))
+    """FlashMask's generator: the question is never hidden, an answer's key from its end on."""
+
+    def hidden(b: int, k: int) -> tuple[int, int]:
+        end = int(np.searchsorted(document[b], document[b, k], side="right"))
+        return (sizes.q if document[b, k] == 0 else end), sizes.q
+
+    return _columns(sizes, hidden)
 
 
 def shared_prefix(sizes: Sizes, document: Array, prompt: Array) -> Array:
@@ -87,7 +111,12 @@ def multi_turn_reasoning(sizes: Sizes, conversation: Array, turn: Array, role: A
 
 
 def gist_tokens(sizes: Sizes, gist_start: Array, gist_end: Array) -> Array:
-    return pairs(sizes, lambda b, q, k: k <= q and not (q > gist_end[b] and k < gist_start[b]))
+    """As `make_gist_mask` joins them: rows up to the last gist token see up to it, later rows from the first one on."""
+    seen = np.zeros((sizes.b, 1, sizes.q, sizes.k), bool)
+    for b, (first, last) in enumerate(zip(gist_start, gist_end, strict=True)):
+        seen[b, 0, : last + 1, : last + 1] = True
+        seen[b, 0, last + 1 :, first:] = True
+    return np.tril(seen)
 
 
 def qk_sparse(sizes: Sizes, segment: Array) -> Array:
@@ -104,15 +133,15 @@ def qk_dropping(sizes: Sizes, keep_query: Array, keep_key: Array) -> Array:
     return np.tril(kept)
 
 
-def hash_sparse(sizes: Sizes, bucket: Array, place: Array) -> Array:
-    """Causal within buckets where the tokens stood, then both axes sorted by bucket."""
-    length = bucket.shape[-1]
+def hash_sparse(sizes: Sizes, q_bucket: Array, k_bucket: Array, q_place: Array, k_place: Array) -> Array:
+    """Causal within buckets where the tokens stood, then each axis sorted by its buckets."""
+    length = q_bucket.shape[-1]
     seen = np.zeros((sizes.b, sizes.h, length, length), bool)
     for index in np.ndindex(sizes.b, sizes.h):
-        before = np.empty(length, int)
-        before[place[index]] = bucket[index]
-        causal = np.tril(before[:, None] == before[None])
-        seen[index] = causal[np.ix_(place[index], place[index])]
+        queries, keys = np.empty(length, int), np.empty(length, int)
+        queries[q_place[index]], keys[k_place[index]] = q_bucket[index], k_bucket[index]
+        causal = np.tril(queries[:, None] == keys[None])
+        seen[index] = causal[np.ix_(q_place[index], k_place[index])]
     return seen[:, :, : sizes.q, : sizes.k]
 
 
@@ -126,7 +155,14 @@ def random_eviction(sizes: Sizes, evicted_at: Array) -> Array:
 
 
 def parallel_context_windows(sizes: Sizes, window: Array, context_end: Array) -> Array:
-    return pairs(sizes, lambda b, q, k: k <= q and (q >= context_end[b] or window[b, q] == window[b, k]))
+    """A square for each window on the diagonal, the task's rows filled, and the upper triangle cut away."""
+    seen = np.zeros((sizes.b, 1, *[max(sizes.q, sizes.k)] * 2), bool)
+    for b, numbers in enumerate(window):
+        edges = [0, *np.cumsum(np.unique(numbers, return_counts=True)[1])]
+        for first, end in itertools.pairwise(edges):
+            seen[b, 0, first:end, first:end] = True
+        seen[b, 0, context_end[b] :] = True
+    return np.tril(seen)[:, :, : sizes.q, : sizes.k]
 
 
 def star_attention(sizes: Sizes, context_end: Array, block: int = 4096, anchor: int = 4096) -> Array:
@@ -139,7 +175,12 @@ def star_attention(sizes: Sizes, context_end: Array, block: int = 4096, anchor: 
 
 
 def packed_images(sizes: Sizes, image: Array) -> Array:
-    return pairs(sizes, lambda b, q, k: image[b, q] != -1 and image[b, q] == image[b, k])
+    """Image by image: its patches as a square; padding is no image."""
+    seen = np.zeros((sizes.b, 1, *[image.shape[1]] * 2), bool)
+    for b, numbers in enumerate(image):
+        for number in range(numbers.max() + 1):
+            seen[b, 0] |= np.outer(numbers == number, numbers == number)
+    return seen[:, :, : sizes.q, : sizes.k]
 
 
 def _numbered(position_id: Array) -> Array:
@@ -223,8 +264,12 @@ def _kept(rng: np.random.Generator, sizes: Sizes) -> Tables:
 
 def _buckets(rng: np.random.Generator, sizes: Sizes) -> Tables:
     shape = (sizes.b, sizes.h, max(sizes.q, sizes.k))
-    place = rng.permuted(np.broadcast_to(np.arange(shape[2]), shape), axis=2)
-    return {"bucket": np.sort(rng.integers(0, 4, shape), axis=2).astype(np.int32), "place": place.astype(np.int32)}
+    found = {}
+    for axis in "qk":
+        bucket = rng.integers(0, 4, shape).astype(np.int32)
+        place = np.argsort(bucket, axis=2, kind="stable")
+        found |= {f"{axis}_bucket": np.take_along_axis(bucket, place, 2), f"{axis}_place": place.astype(np.int32)}
+    return found
 
 
 def _evictions(rng: np.random.Generator, sizes: Sizes) -> Tables:

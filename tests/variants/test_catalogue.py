@@ -1,6 +1,7 @@
 """The catalogue is whole: every row is said by a definition or has a reason, and every definition is documented.
 
-`catalogue_rows.txt` lists the rows, number and name; a definition names its rows in the last line of its documentation.
+`catalogue_rows.txt` lists the rows: number, ✔ where the formula was run against the code that ships it, and name. A
+definition names its rows in the last line of its documentation, and how its formula is known.
 """
 
 from __future__ import annotations
@@ -13,15 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_peers import PEERS
 
 import maskdsl
+from maskdsl.cli.list import first_sentence
 from maskdsl.library.manifest import Manifest
 from maskdsl.library.registry import Registry
 from maskdsl.source.shipped import grammar_dir, variants_dir
 from maskdsl.syntax import ast
 from maskdsl.syntax.parse import parse
 
-ROWS = [int(line.split()[0]) for line in (Path(__file__).parent / "catalogue_rows.txt").read_text().splitlines()]
+VERIFIED = "✔ "
+LINES = (Path(__file__).parent / "catalogue_rows.txt").read_text(encoding="utf-8").splitlines()
+ROWS = [int(line.split()[0]) for line in LINES]
+RUN = {int(line.split()[0]) for line in LINES if line.partition(" ")[2].startswith(VERIFIED)}
 CATALOGUE = re.compile(r"Catalogue (\d+(?:(?:, | and )\d+)*), (?:checked|from the source|from the paper)\.")
 KINDS = {"layout", "at", "several calls", "activation", "softmax", "selection", "sum", "vectors", "random"}
 SHIPPED = [m for m in maskdsl.list() if m.library == "maskdsl"]
@@ -38,10 +44,15 @@ def said() -> dict[int, set[str]]:
     """The definitions of every row that has some."""
     found = defaultdict(set)
     for one in SHIPPED:
-        if (line := CATALOGUE.fullmatch(one.doc.splitlines()[-1])) is not None:
-            for number in re.findall(r"\d+", line[1]):
-                found[int(number)].add(one.name)
+        for number in rows_of(one):
+            found[number].add(one.name)
     return found
+
+
+def rows_of(one: Manifest) -> list[int]:
+    """The rows that a definition names; none for a model's."""
+    line = CATALOGUE.fullmatch(one.doc.splitlines()[-1])
+    return [] if line is None else [int(n) for n in re.findall(r"\d+", line[1])]
 
 
 def test_the_rows_are_numbered_without_gaps() -> None:
@@ -91,6 +102,24 @@ def test_documentation_is_short_and_names_its_rows(one: Manifest) -> None:
     assert one.doc[0] not in "abcdefghijklmnopqrstuvwxyz" and one.doc.endswith((".", ").", "`."))
     assert (CATALOGUE.fullmatch(lines[-1]) is not None) != one.path.startswith("models/")
     assert len(lines) > 1 or one.path.startswith("models/")
+
+
+@pytest.mark.parametrize("one", SHIPPED, ids=lambda m: m.path)
+def test_documentation_stands_alone(one: Manifest) -> None:
+    """It is read in a list or on a page of its own, where nothing stands before it."""
+    assert not re.match(r"(The same|It|They|This)\b", one.doc)
+    assert not re.search(r"\bas (above|before|below)\b", one.doc)
+    assert CATALOGUE.search(first_sentence(one.doc)) is None
+
+
+@pytest.mark.parametrize("one", [m for m in SHIPPED if rows_of(m)], ids=lambda m: m.path)
+def test_checked_is_what_was_run_against_the_code_that_ships_it(one: Manifest) -> None:
+    """Beside a peer's function here, or where the row's formula was collected."""
+    run = one.name in {peer.definition for peer in PEERS}
+    if one.doc.endswith(", checked."):
+        assert run or RUN & {*rows_of(one)}
+    else:
+        assert not run, "it is compared with a peer's function: its last line should say so"
 
 
 @pytest.mark.parametrize("one", SHIPPED, ids=lambda m: m.path)

@@ -8,6 +8,7 @@ import attention_gym_peers
 import numpy as np
 import pytest
 import torch
+import transformers_modules_peers
 import transformers_peers
 from oracle import Sizes
 from peer import Peer, mapped
@@ -15,7 +16,7 @@ from peer import Peer, mapped
 import maskdsl
 from maskdsl.backends import reference
 
-PEERS: tuple[Peer, ...] = (*attention_gym_peers.PEERS, *transformers_peers.PEERS)
+PEERS: tuple[Peer, ...] = (*attention_gym_peers.PEERS, *transformers_peers.PEERS, *transformers_modules_peers.PEERS)
 
 
 @pytest.mark.parametrize("peer", PEERS, ids=lambda p: f"{p.definition}-{p.function.partition(':')[2]}")
@@ -33,7 +34,8 @@ def compare(peer: Peer, function: object, sizes: Sizes, rng: np.random.Generator
     program = maskdsl.get(peer.definition, **posed.constants, **posed.masks)
     known = {"batch": sizes.b, "head": sizes.h, "kv_head": sizes.h, "q_len": sizes.q, "kv_len": sizes.k}
     tables = {name: np.asarray(table) for name, table in posed.tables.items()}
-    known |= {"kv_head": tables["key"].shape[1]} if "key" in tables else {}
+    groups = {tables[t.name].shape[t.axes.index("kv_head")] for t in program.manifest.tables if "kv_head" in (t.axes or ())}
+    known |= {"kv_head": groups.pop()} if groups else {}
     program.bind(**tables, sizes=known)  # our own facts hold of what the peer accepts
     place = {"b": sizes.b, "h": sizes.h, "q": sizes.q, "k": sizes.k, "tables": tables, "sizes": known}
     if program.manifest.kind == "score":
