@@ -18,6 +18,7 @@ from maskdsl.cli.view import View, view
 from maskdsl.gallery.page import OPEN, Curve, Kernel, Layer, Picture
 from maskdsl.ir.nodes import Variant
 from maskdsl.ir.print import text
+from maskdsl.meaning.examples import Example
 from maskdsl.meaning.module import Module
 from maskdsl.source.diagnostic import MaskError
 from maskdsl.tiles.arrays import Shape
@@ -63,7 +64,7 @@ def draw(module: Module, variant: Variant, file: str) -> Drawn:
     first, size = view(own), max(own.q_len, own.kv_len)
     flat = first.curve is not None and not first.has_mask
     trials = {} if flat else {**_other_sizes(module, variant, size), size: own}
-    masks = _masks(module, variant)
+    masks = _masks(find_example(module, variant))
     surround = [(n, node) for n in ("scale", "sink", "normalize") if (node := getattr(own.variant, n)) is not None]
     return Drawn(
         tuple(_picture(trials[n], file, masks) for n in sorted(trials)), 0 if flat else sorted(trials).index(size),
@@ -77,10 +78,10 @@ def _curve(module: Module, variant: Variant, first: View) -> tuple[Curve | None,
     """What becomes of scores with the constants' defaults, where they have some, and the call; None without a curve."""
     if first.curve is None:
         return None, ""
-    given = {**shown_values(find_example(module, variant)), **constants_of(variant, {})}
-    trial = make_trial(module, variant, Wish(given))
+    example = find_example(module, variant)
+    trial = make_trial(module, variant, Wish({**shown_values(example), **constants_of(variant, {})}))
     curve = view(trial).curve
-    return (None if curve is None else Curve(*curve)), _call(trial, _masks(module, variant))
+    return (None if curve is None else Curve(*curve)), _call(trial, _masks(example))
 
 
 def _other_sizes(module: Module, variant: Variant, own: int) -> dict[int, Trial]:
@@ -96,15 +97,23 @@ def _other_sizes(module: Module, variant: Variant, own: int) -> dict[int, Trial]
 
 
 def arguments(module: Module, variant: Variant) -> tuple[tuple[str, Any], ...]:
-    """The constants of the example by name, and its masks as text."""
-    example = find_example(module, variant)
+    """The constants of the example of full size by name, and its masks as text."""
+    example = full_example(module, variant)
     constants = {} if example is None else example.constants
-    return (*((c.name, value) for c, value in constants.items()), *_masks(module, variant))
+    return (*((c.name, value) for c, value in constants.items()), *_masks(example))
 
 
-def _masks(module: Module, variant: Variant) -> Masks:
-    """The masks of the example, as text."""
-    example = find_example(module, variant)
+def full_example(module: Module, variant: Variant) -> Example | None:
+    """The example whose constants are those of a real size: the first one with a value that gives all that have no
+    default; without one, the example that is shown."""
+    needed = {*variant.constants} - {c for c, _ in variant.defaults}
+    full = (e for e in module.examples if e.target is variant and not isinstance(e.expected, tuple))
+    found = next((e for e in full if needed and needed <= e.constants.keys()), None)
+    return found or find_example(module, variant)
+
+
+def _masks(example: Example | None) -> Masks:
+    """The masks of an example, as text."""
     masks = {} if example is None else example.masks
     return tuple((hole.name, " ".join(node.span.text.split())) for hole, node in masks.items())
 
@@ -183,8 +192,13 @@ def _values(array: NDArray[Any]) -> str:
 
 
 def _kernel(module: Module, variant: Variant, file: str) -> Kernel | None:
-    """The tiles at full size with the defaults of the constants; None where these lengths do not fit."""
-    given: Mapping[str, Any] = {**shown_values(find_example(module, variant)), **constants_of(variant, {})}
+    """The tiles at full size, with the defaults of the constants and those of the example of full size where there is
+    one; None where these lengths do not fit."""
+    example = full_example(module, variant)
+    defaults = constants_of(variant, {})
+    shown = shown_values(example)
+    is_full = example is not find_example(module, variant)
+    given: Mapping[str, Any] = {**defaults, **shown} if is_full else {**shown, **defaults}
     length = KERNEL_LENGTH_WITH_TABLES if variant.tables else KERNEL_LENGTH
     try:
         trial = make_trial(module, variant, Wish(given, (length, length), examples=False))
@@ -194,6 +208,6 @@ def _kernel(module: Module, variant: Variant, file: str) -> Kernel | None:
         return None
     n = count_tiles(found)
     return Kernel(
-        length, KERNEL_BLOCK, found.shape[1], n.full, n.partial, n.empty, _call(trial, _masks(module, variant)),
+        length, KERNEL_BLOCK, found.shape[1], n.full, n.partial, n.empty, _call(trial, _masks(example)),
         _told(trial, file),
     )

@@ -42,10 +42,26 @@ def _token(kind: str, text: str, links: Mapping[str, str]) -> Markup:
     return escape(text) if kind == "other" else Markup('<span class="{}">{}</span>').format(kind, text)
 
 
-def doc_html(doc: str) -> Markup:
-    """Documentation as one paragraph, what stands in backticks as code; the catalogue's sentence is left out."""
+def doc_html(doc: str, links: Mapping[str, str]) -> Markup:
+    """Documentation as one paragraph, what stands in backticks as code; words that `links` has are links, in backticks
+    or with an underscore. The catalogue's sentence is left out."""
     parts = re.split(r"`([^`]*)`", plain_doc(doc))
-    return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else escape(p) for i, p in enumerate(parts))
+    return Markup("").join(_code(p, links) if i % 2 else _prose(p, links) for i, p in enumerate(parts))
+
+
+def _code(text: str, links: Mapping[str, str]) -> Markup:
+    code = Markup("<code>{}</code>").format(text)
+    return Markup('<a href="{}">{}</a>').format(links[text], code) if text in links else code
+
+
+def _prose(text: str, links: Mapping[str, str]) -> Markup:
+    words = re.split(r"\b([a-z]\w*_\w+)\b", text)
+    return Markup("").join(_code(w, links) if i % 2 and w in links else escape(w) for i, w in enumerate(words))
+
+
+def breakable(name: str) -> Markup:
+    """A name that may be broken after its underscores, where a line ends."""
+    return Markup("_<wbr>").join(name.split("_"))
 
 
 def plain_doc(doc: str) -> str:

@@ -7,6 +7,7 @@ Not here: what a page shows (`page`), packed pictures (`pack`), search data (`se
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
@@ -17,7 +18,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from maskdsl.gallery.formula import catalogue_of, doc_html, formula_html, papers_of, plain_doc
+from maskdsl.gallery.formula import breakable, catalogue_of, doc_html, formula_html, papers_of, plain_doc
 from maskdsl.gallery.pack import pack_page, pack_thumbnail
 from maskdsl.gallery.page import Kernel, Page
 from maskdsl.gallery.search import search_entry, tags_of
@@ -78,11 +79,12 @@ def _page_html(page: Page, known: Mapping[str, Page], before: Link | None, after
     beside = [_link(p) for p in known.values() if p.file == page.file and p.library == page.library and p is not page]
     return _render(
         "page.html", title=f"{manifest.name} – attention gallery", description=plain_doc(manifest.doc)[:200],
-        page=page, manifest=manifest, doc=doc_html(manifest.doc), before=before, after=after, beside=beside,
+        page=page, manifest=manifest, doc=doc_html(manifest.doc, _addresses(page, known)), beside=beside,
+        before=before, after=after,
         has_mask=layer is not None and layer.mask is not None, text=text_picture(page),
         has_score=layer is not None and layer.score is not None,
         formula=formula_html(manifest.source, _names(page, known)),
-        parameters=_parameters(page), kernel=_kernel(page.kernel), usages=usages(page), rows=rows, state=state,
+        parameters=_parameters(page), kernel=_kernel(page.kernel), usages=_usages(page), rows=rows, state=state,
         papers=papers_of(manifest.doc), tags=tags_of(page), data=_json(pack_page(page)), script=_asset("page.js"),
         layers=layers_of(page), models=_links(page.models, known), uses=_links(page.uses, known),
         used_by=_links([key for key in page.used_by if key not in page.models], known),
@@ -95,13 +97,21 @@ def _names(page: Page, known: Mapping[str, Page]) -> dict[str, str]:
     return {name: _address(known[key]) for name, key in page.names if key in known and name not in own}
 
 
+def _addresses(page: Page, known: Mapping[str, Page]) -> dict[str, str]:
+    """Where definitions are by their names, as far as there is one of a name; not the page itself, nor a parameter."""
+    own = {page.manifest.name, *(p.name for p in page.manifest.parameters)}
+    counts = Counter(p.manifest.name for p in known.values())
+    others = (p for p in known.values() if counts[p.manifest.name] == 1 and p.manifest.name not in own)
+    return {p.manifest.name: _address(p) for p in others}
+
+
 def _family(name: str, pages: Sequence[Page]) -> dict[str, Any]:
     return {"name": name, "anchor": name.replace("/", "-"), "rows": [_card(p) for p in pages]}
 
 
 def _card(page: Page) -> dict[str, str]:
     about = plain_doc(page.manifest.doc).replace("`", "")
-    return {"address": f"{PAGES}/{_address(page)}", "name": page.manifest.name, "about": about}
+    return {"address": f"{PAGES}/{_address(page)}", "name": breakable(page.manifest.name), "about": about}
 
 
 def _address(page: Page) -> str:
@@ -135,6 +145,10 @@ def _parameters(page: Page) -> list[dict[str, str]]:
 
 def _default(value: bool | int | float | str | None) -> str:
     return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _usages(page: Page) -> list[dict[str, str]]:
+    return [{"layout": u.layout, "about": doc_html(u.about, {}), "code": u.code} for u in usages(page)]
 
 
 def _kernel(kernel: Kernel | None) -> dict[str, Any] | None:

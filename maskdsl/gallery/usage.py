@@ -9,6 +9,9 @@ from maskdsl.gallery.page import Page
 from maskdsl.library.files import SUFFIX
 from maskdsl.library.manifest import ParameterManifest
 
+ALL = "true"
+"""The condition of every layer."""
+
 WIDEST = 66
 """Characters of a line that a page shows without scrolling."""
 
@@ -24,10 +27,12 @@ class Usage:
 
 def usages(page: Page) -> tuple[Usage, ...]:
     """The programs of a page, one for each layout."""
+    goes_on = f"; goes on from `{_owner(page)}`"
     made = (
         Usage("dense", "queries and keys as tensors of one length for all batch rows.", dense(page)),
-        Usage("packed", "requests one after another in one row, for training and prefill.", packed(page)),
-        Usage("paged", "the steps of a serving engine, keys in the pages of a cache.", paged(page)),
+        Usage("packed", f"requests one after another in one row, for training and prefill{goes_on}.", packed(page)),
+        Usage("paged", f"the steps of a serving engine, keys in the pages of a cache{goes_on}.", paged(page)),
+        Usage("sharded", f"a rank's queries of a longer sequence, and all of its keys{goes_on}.", sharded(page)),
     )
     by_layer = (Usage("by layer", "the program of one of its model's layers.", layer(page)),) if layers_of(page) else ()
     return (*made, *by_layer)
@@ -67,18 +72,34 @@ paged.append(k, v, k_cache, v_cache)
 out = paged.run(q, k_cache, v_cache)  # q: [tokens, heads, head_dim]"""
 
 
+def sharded(page: Page) -> str:
+    """What follows the program's first lines on a rank of a group that splits the sequence."""
+    return f"""\
+# of 2 * ranks chunks of the queries, one from the front and one from the back
+shard = {_owner(page)}.arranged(maskdsl.Sharded(
+    heads=32, kv_heads=8, rank=rank, ranks=ranks,
+    order="zigzag", length=tokens // ranks,
+))
+
+# q: [1, heads, tokens // ranks, head_dim]
+# k, v: [1, kv_heads, tokens, head_dim]
+out = shard.attention(q, k, v)"""
+
+
 def layer(page: Page) -> str:
     """How a model's layer leads to the definition."""
     model, (first, *_) = page.file.rpartition("/")[2].removesuffix(SUFFIX), page.manifest.layers
     kind = [f"kind={repr_of(first.kind)}"] if first.kind else []
     given = [repr_of(model), *kind, *(_arguments(page) if _needs_values(page) else [])]
     made = "\n".join(_call("model = maskdsl.model", given))
-    return f"{made}\n# this one where {first.where}\nprogram = model.layer(layer, total=layers)"
+    told = "every layer" if first.where == ALL else f"this one where {first.where}"
+    return f"{made}\n# {told}\nprogram = model.layer(layer, total=layers)"
 
 
 def layers_of(page: Page) -> list[str]:
     """The layers of its model that use a definition, as its documentation says them."""
-    return [f"{one.kind}: {one.where}" if one.kind else one.where for one in page.manifest.layers]
+    told = [(one.kind, "all" if one.where == ALL else one.where) for one in page.manifest.layers]
+    return [f"{kind}: {where}" if kind else where for kind, where in told]
 
 
 def _owner(page: Page) -> str:
@@ -102,9 +123,16 @@ def _needs_values(page: Page) -> bool:
 
 
 def _call(start: str, arguments: list[str]) -> list[str]:
-    """A call on one line if it is short, else with its arguments on the next."""
+    """A call on one line if it is short, else with its arguments on the next ones, as many as fit."""
     line = f"{start}({', '.join(arguments)})"
-    return [line] if len(line) <= WIDEST else [f"{start}(", f"    {', '.join(arguments)},", ")"]
+    if len(line) <= WIDEST:
+        return [line]
+    rows = ["   "]
+    for argument in arguments:
+        if rows[-1].strip() and len(f"{rows[-1]} {argument},") > WIDEST:
+            rows.append("   ")
+        rows[-1] += f" {argument},"
+    return [f"{start}(", *rows, ")"]
 
 
 def _argument(parameter: ParameterManifest, shown: dict[str, Any], whole: bool) -> str:

@@ -105,6 +105,48 @@ def test_a_tag_leads_to_the_index(browser: Any, site: Site) -> None:
     window.close()
 
 
+def test_the_nearest_names_come_first(browser: Any, site: Site) -> None:
+    window = Window(browser, site)
+    page = window.open(site.folder / "index.html")
+    order = shown(page)
+    page.fill("#search", "mistral")
+    assert shown(page)[0] == "mistral"
+    counts = [c.inner_text() for c in page.query_selector_all("main section:not([hidden]) .count")]
+    assert counts[0].startswith("1 of ") and sum(int(c.split()[0]) for c in counts) == len(shown(page))
+    page.fill("#search", "swin bias")
+    assert shown(page)[0] == "swin_bias"
+    page.fill("#search", "model:gemma 3")
+    assert shown(page)[0].startswith("gemma3")
+    page.fill("#search", "")
+    assert shown(page) == order
+    page.goto((site.folder / "index.html").as_uri() + "#q=%")
+    assert page.input_value("#search") == "%"
+    window.close()
+
+
+def test_the_picture_stays_where_the_window_holds_it(browser: Any, site: Site) -> None:
+    window = Window(browser, site)
+    page = window.open(site.page("local.sliding_window"))
+    page.mouse.wheel(0, 700)
+    page.wait_for_function("scrollY > 500")
+    assert page.locator("#mask").bounding_box()["y"] > 0
+    page = window.open(site.page("models.deberta"))
+    page.mouse.wheel(0, 700)
+    page.wait_for_function("scrollY > 500")
+    assert page.locator("#mask").bounding_box()["y"] < 0, "two pictures are higher than the window"
+    window.close()
+
+
+def test_controls_and_legends_are_those_that_the_picture_needs(browser: Any, site: Site) -> None:
+    window = Window(browser, site)
+    page = window.open(site.page("bias.swin_bias"))
+    assert not page.is_visible("#size"), "it has one size"
+    page = window.open(site.page("local.sliding_window"))
+    told = [li.inner_text() for li in page.query_selector_all("#tile-legend li") if li.is_visible()]
+    assert told == ["partial tile"]
+    window.close()
+
+
 @pytest.mark.parametrize("width", [1280, 360])
 def test_a_mask_at_every_size(browser: Any, site: Site, width: int) -> None:
     window = Window(browser, site, width)
@@ -180,7 +222,7 @@ def test_without_scripts(browser: Any, site: Site) -> None:
     assert page.is_visible("#text pre") and page.inner_text("#text pre").startswith("x . .")
     assert not page.is_visible("#controls")
     page = window.open(site.folder / "index.html")
-    assert not page.is_visible("#search") and page.is_visible("a:text-is('sliding_window')")
+    assert not page.is_visible("#search") and page.is_visible("a[href$='local.sliding_window.html']")
     window.page.context.close()
 
 

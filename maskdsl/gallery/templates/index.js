@@ -4,6 +4,7 @@
 const thumbnails = JSON.parse(document.getElementById("thumbnails").textContent);
 const entries = JSON.parse(document.getElementById("entries").textContent);
 const cards = [...document.querySelectorAll(".cards li")], input = document.getElementById("search");
+const sections = [...document.querySelectorAll("main section")], main = document.getElementById("main");
 
 function drawThumbnails() {
   cards.forEach((card, i) => {
@@ -28,22 +29,40 @@ function matches(entry, word) {
   return Array.isArray(where) ? where.some(t => t.toLowerCase() === text) : where.includes(plain(text));
 }
 
+// How well a name answers: 0 where it is what was asked for, 1 where it begins so, 2 where it has it, 3 else.
+function distance(name, asked) {
+  if (!asked) return 0;
+  const [own, wanted] = [name, asked].map(text => plain(text).replaceAll(" ", "")), at = own.indexOf(wanted);
+  return own === wanted ? 0 : at === 0 ? 1 : at > 0 ? 2 : 3;
+}
+
 function search() {
-  const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const words = input.value.toLowerCase().split(/\s+/).filter(Boolean), asked = plain(words.join(" ").replace(/^\w+:/, ""));
   let found = 0;
-  cards.forEach((card, i) => {
+  const near = cards.map((card, i) => {
     card.hidden = !words.every(word => matches(haystacks[i], word));
     found += !card.hidden;
+    return card.hidden ? 4 : distance(entries[i].name, asked);
   });
-  for (const section of document.querySelectorAll("main section"))
-    section.hidden = !section.querySelector(".cards li:not([hidden])");
+  const nearest = new Map(sections.map(section => {
+    const own = cards.map((card, i) => i).filter(i => section.contains(cards[i])), shown = own.filter(i => !cards[i].hidden);
+    section.hidden = !shown.length;
+    section.querySelector(".count").textContent = words.length ? shown.length + " of " + own.length : own.length;
+    section.querySelector(".cards").append(...own.sort((i, j) => near[i] - near[j] || i - j).map(i => cards[i]));
+    return [section, Math.min(...own.map(i => near[i]))];
+  }));
+  main.append(...[...sections].sort((a, b) => nearest.get(a) - nearest.get(b) || sections.indexOf(a) - sections.indexOf(b)));
   document.getElementById("jump").hidden = words.length > 0;
   document.getElementById("found").textContent = words.length ? found + " of " + cards.length + " definitions" : "";
 }
 
 function fromAddress() {
   const asked = /^#q=(.*)$/.exec(location.hash);
-  if (asked) input.value = decodeURIComponent(asked[1]);
+  try {
+    if (asked) input.value = decodeURIComponent(asked[1]);
+  } catch {
+    input.value = asked[1];
+  }
   search();
 }
 

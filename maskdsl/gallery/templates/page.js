@@ -45,6 +45,7 @@ function drawRamp() {
 function describe() {
   const { picture, layer } = current(), heads = picture.layers.length;
   part("size-out").value = picture.q + " × " + picture.k;
+  part("size-row").hidden = pictures.length < 2;
   part("head-row").hidden = heads < 2;
   part("head").max = heads - 1;
   part("head-out").value = "h = " + Math.min(+part("head").value, heads - 1);
@@ -52,7 +53,10 @@ function describe() {
   part("told").textContent = [picture.told, ...picture.tables.map(t => t[0] + " = " + t[1])].filter(Boolean).join("; ");
   part("pairs").textContent = layer.mask ? visible(picture, layer) : "";
   part("tiles-row").hidden = !layer.tiles;
-  if (layer.mask) part("tile-legend").hidden = !(layer.tiles && part("tiles").checked);
+  if (layer.mask) {
+    part("tile-legend").hidden = !(layer.tiles && part("tiles").checked);
+    for (const item of part("tile-legend").children) item.hidden = !(layer.tiles || "").includes(item.dataset.tile);
+  }
   part("block").textContent = picture.block + " × " + picture.block;
   if (layer.score) {
     part("low").textContent = layer.low;
@@ -91,6 +95,12 @@ function readOut() {
   part("readout").textContent = "q = " + cursor.q + ", k = " + cursor.k + ": " + said.join(", ");
 }
 
+// The picture stays in sight while the text goes by, if the window is high enough for it.
+function stay() {
+  const figure = document.querySelector("figure");
+  figure.parentElement.classList.toggle("stays", figure.offsetHeight + 32 <= innerHeight);
+}
+
 function show() {
   if (pictures.length) {
     describe();
@@ -99,6 +109,7 @@ function show() {
     readOut();
   }
   drawPictures();
+  stay();
 }
 
 function point(event) {
@@ -140,6 +151,9 @@ if (pictures.length) {
     canvas.addEventListener("keydown", step);
   }
 }
-if (part("text")) part("text").open = false;
+if (part("text")) {
+  part("text").open = false;
+  part("text").addEventListener("toggle", stay);
+}
 onChange(show);
 show();
