@@ -18,7 +18,7 @@ def derived_tables(wanted: Iterable[Derived], tensors: Mapping[Table, Tensor]) -
 
 def run_ends(values: Tensor, axis: int, kind: str) -> Tensor:
     """Where the run of equal values around every place along an axis begins ("first"), or the next one ("end")."""
-    rows = values.movedim(axis, -1)
+    rows = values.to(torch.int32).movedim(axis, -1)  # as the language reads them
     size = rows.shape[-1]
     change = rows[..., 1:] != rows[..., :-1]
     edge = change.new_ones((*rows.shape[:-1], 1))
@@ -29,3 +29,4 @@ def run_ends(values: Tensor, axis: int, kind: str) -> Tensor:
         ends = torch.where(torch.cat((change, edge), -1), places + 1, size)
         found = ends.flip(-1).cummin(-1).values.flip(-1)
     return found.to(torch.int32).movedim(-1, axis).contiguous()
+

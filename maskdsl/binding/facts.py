@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from maskdsl.ir.nodes import LENGTHS, Ascending, Lookup, Node, Size, Symbol
-from maskdsl.ir.types import Table
+from maskdsl.ir.types import INT, Table
 from maskdsl.ir.walk import topological
 from maskdsl.source.diagnostic import Diagnostic, Label
 
@@ -116,17 +116,19 @@ def _failing(fact: Node, at: Mapping[str, int], arrays: Mapping[Table, Array], s
 
 
 def _descent(fact: Ascending, values: Array) -> Diagnostic | None:
-    """The first place where a table decreases along an axis."""
-    falls = np.diff(values.astype(np.float64), axis=fact.axis) < 0
-    if not falls.any():
+    """The first place where a table, as the language reads it, decreases along an axis; NaN stands in no order."""
+    table, size = fact.table, values.shape[fact.axis]
+    held = values.astype(np.int32) if table.type is INT else values
+    rises = np.take(held, range(1, size), fact.axis) >= np.take(held, range(size - 1), fact.axis)
+    if rises.all():
         return None
-    before = np.unravel_index(int(np.argmax(falls)), falls.shape)
+    before = np.unravel_index(int(np.argmin(rises)), rises.shape)
     after = tuple(i + (axis == fact.axis) for axis, i in enumerate(before))
-    name = fact.table.name
-    spots = (f"`{name}[{', '.join(str(int(i)) for i in spot)}]` is {values[spot]}" for spot in (before, after))
+    spots = (f"`{table.name}[{', '.join(str(int(i)) for i in spot)}]` is {held[spot]}" for spot in (before, after))
+    wide = ("ints are int32: other values are cut to 32 bits",) if (held != values).any() and table.type is INT else ()
     return Diagnostic(
-        "E0605", f"`{name}` decreases along `{fact.table.axes[fact.axis]}`", fact.span, "required here",
-        also=(Label(fact.table.span, "the table"),), notes=(" and ".join(spots),),
+        "E0605", f"`{table.name}` decreases along `{table.axes[fact.axis]}`", fact.span, "required here",
+        also=(Label(table.span, "the table"),), notes=(" and ".join(spots), *wide),
     )
 
 

@@ -106,7 +106,7 @@ def _climb(values: Array, axis: int, levels: int, greatest: bool) -> Array:
 
 def derived_arrays(wanted: Iterable[Derived], tables: Tables) -> dict[Table, Array]:
     """The tables that passes added to a definition, int32, with the axes of their sources."""
-    return {d.table: _run_ends(tables[d.source], d.axis, d.kind) for d in wanted}
+    return {d.table: _run_ends(tables[d.source].astype(DTYPES[d.source.type]), d.axis, d.kind) for d in wanted}
 
 
 def _run_ends(values: Array, axis: int, kind: str) -> Array:

@@ -37,6 +37,12 @@ def test_run_ends(kind: str, axis: int, size: int) -> None:
     assert np.array_equal(found.numpy() if axis else found.numpy().T, expected)
 
 
+def test_wide_ints_are_read_as_the_language_reads_them() -> None:
+    values = torch.tensor([-(2**32), 0, 2**32, 1])  # int64, of which three are 0 in int32
+    assert run_ends(values, 0, "first").tolist() == [0, 0, 0, 3]
+    assert run_ends(values, 0, "end").tolist() == [3, 3, 3, 4]
+
+
 def test_kept_until_written() -> None:
     kept: Kept[Any] = Kept()
     table = torch.zeros(2)

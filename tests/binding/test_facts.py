@@ -37,6 +37,7 @@ mask m(document: int[batch, position], start: int[batch, n]) = k >= start[b, doc
     requires 0 <= document[b, q] < size(n), start[b, document[b, q]] <= q, start[b, 0] == 0
 """
 RISING = "mask m(document: int[batch, position]) = document[b, q] == document[b, k] requires ascending(document, position)"
+FLOATS = "mask m(f: float[position]) = f[q] == f[k] requires ascending(f, position)"
 BLOCKS = """
 mask m(seen: bool[rows], block: int[]) = seen[clamp(q // 4, 0, size(rows) - 1)] or block == k
     requires size(rows) * 4 >= size(position)
@@ -53,6 +54,10 @@ mask m(seen: bool[rows], block: int[]) = seen[clamp(q // 4, 0, size(rows) - 1)] 
          "false at b = 0, q = 2", ("`document[b, q]` is 1", "`start[b, document[b, q]]` is 5")),
         (RISING, {"document": [[0, 0], [4, 3]]}, "`document` decreases along `position`",
          "required here", ("`document[1, 0]` is 4 and `document[1, 1]` is 3",)),
+        (RISING, {"document": [[0, 1, 2**32]]}, "`document` decreases along `position`", "required here",
+         ("`document[0, 1]` is 1 and `document[0, 2]` is 0", "ints are int32: other values are cut to 32 bits")),
+        (FLOATS, {"f": [1.0, float("nan"), 1.0]}, "`f` decreases along `position`", "required here",
+         ("`f[0]` is 1.0 and `f[1]` is nan",)),
     ],
 )  # fmt: skip
 def test_broken(text: str, tables: dict[str, Any], message: str, label: str, notes: tuple[str, ...]) -> None:
@@ -68,6 +73,7 @@ def test_broken(text: str, tables: dict[str, Any], message: str, label: str, not
         (PACKED, {"document": [[0, 0, 1]], "start": [[0, 2]]}),
         (RISING, {"document": [[0, 0, 5], [-3, 3, 3]]}),
         (RISING, {"document": [[7]]}),
+        (FLOATS, {"f": [float("-inf"), float("-inf"), 0.0, float("inf"), float("inf")]}),
     ],
 )
 def test_holding(text: str, tables: dict[str, Any]) -> None:

@@ -136,6 +136,31 @@ def assert_sound(case: Case) -> None:
     assert not ((told == ALL) & (case.truth != ALL)).any() and not ((told == NONE) & (case.truth != NONE)).any()
 
 
+@pytest.mark.parametrize("facts", ["", " requires ascending(t, position)"])
+def test_wide_ints_are_cut_to_int32(facts: str) -> None:
+    program = maskdsl.compile("mask m(t: int[position]) = t[q] == t[k]" + facts)
+    values = np.array([-(2**33) - 1, -1, 2**32 - 1, 0, 2**32, 2**40 + 7, 7], np.int64)  # -1 -1 -1 0 0 7 7
+    for block in (1, 2, 3):
+        case = prepare(program, {"t": values}, (1, 1, 7, 7), (block, block))
+        assert case.pairs.sum() == 9 + 4 + 4
+        assert_sound(case)
+        bound = program.bind(t=torch.from_numpy(values))
+        exact = bound.block_mask(1, 1, 7, 7, device="cpu", block_size=block, exact=True)
+        assert (exact.to_dense().numpy() == (case.truth != NONE)).all()
+
+
+@pytest.mark.parametrize("values", [[np.nan], [-np.inf, -1.0, 2.0, 2.0, np.inf, np.inf]])
+def test_floats_in_order_are_equal_as_floats_are(values: list[float]) -> None:
+    """NaN is not equal to itself: no table of runs may say so."""
+    program = maskdsl.compile("mask m(f: float[position]) = f[q] == f[k] requires ascending(f, position)")
+    table = np.array(values, np.float32)
+    call = (1, 1, len(table), len(table))
+    case = prepare(program, {"f": table}, call, (1, 1))
+    assert_sound(case)
+    exact = program.bind(f=torch.from_numpy(table)).block_mask(*call, device="cpu", block_size=1, exact=True)
+    assert (exact.to_dense().numpy() == case.pairs).all()
+
+
 def test_ordinary_values_keep_their_precision() -> None:
     case = prepared("t[q] - t[k] < 4", np.arange(12, dtype=np.int32), 2)
     told = classify(case.verdict, case.shape, case.arrays, case.sizes)
