@@ -43,7 +43,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A coordinate plus `moved`, in periods of `length`."""
+    """A coordinate plus `moved` (0 to `length` - 1), in periods of `length`."""
 
     side: str
     length: int
@@ -140,7 +140,7 @@ class _Finder:
             moved += form.constant
             match [*form.terms.values()]:
                 case [(Symbol(name="q" | "k" as name), 1)]:
-                    return Period(name, length, moved)
+                    return Period(name, length, moved % length)
                 case [(Op(name="floordiv", args=(y, Literal(value=d))), 1)] if int(d) > 0:
                     x, length, moved = y, length * int(d), moved * int(d)
                 case _:

@@ -161,6 +161,8 @@ class _Analysis:
         ends = [self.intervals[id(a)] for a in node.args]
         if all(e.is_point and e.type is not FLOAT for e in ends) and node.type is not FLOAT:
             return point(build(node.name, *(e.lo for e in ends)), *self._static(node))
+        if node.type is not INT:
+            return None
         match node.name, node.args:
             case "floordiv", (x, Literal(value=c)) if self._is_aligned(x, int(c)):
                 return point(build("floordiv", *(e.lo for e in ends)), *self._static(node))

@@ -107,6 +107,12 @@ def test_verdicts_are_as_short_as_by_hand(line: str) -> None:
     assert (text(verdict.certain), text(verdict.possible)) == (certain, possible)
 
 
+@pytest.mark.parametrize("divisor", ["inf", "-inf", "0.0", "0.5", "16.0"])
+@pytest.mark.parametrize("operator", ["//", "%"])
+def test_floats_have_no_periods(operator: str, divisor: str) -> None:
+    assert_sound(case(f"float(q) {operator} {divisor} <= float(k) {operator} ({divisor})"))
+
+
 def test_rows_and_heads_are_told_apart_only_if_the_mask_does() -> None:
     assert not case("k <= q").verdict.reads_b and not case("k < p[b]").verdict.reads_h
     assert case("q - k < w[h]").verdict.reads_h and case("k < p[b]").verdict.reads_b
@@ -118,6 +124,7 @@ CUTS = [
     ("q // 12 == k // 12 and abs(q // 3 % 4 - k // 3 % 4) <= 1", (8, 8)),
     ("abs(q % 12 - k % 12) < 3", (8, 8)),
     ("abs((q - 5) % 12 - k % 12) < 3", (8, 4)),
+    ("abs((q // 3 + 1000000000) % 4 - (k // 3 + 1000000000) % 4) < 2", (8, 8)),  # three thousand million, of q
 ]
 
 
