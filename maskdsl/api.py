@@ -113,15 +113,18 @@ def block_mask(
 
     For masks that are not written in the language; `block_mask` of a program decides tiles from its formula.
     Equal to torch's `create_block_mask`, in memory that does not grow with the pairs. The device is the accelerator if
-    None. Raises MaskError E0701 for a GPU that is not there.
+    None. Raises MaskError E0610 for impossible sizes and for what is no mask, E0701 for a GPU that is not there.
     """
     from maskdsl.backends.flex_blocks import Shape, block_mask
     from maskdsl.backends.flex_limits import require_device
     from maskdsl.binding.device import build_device
-    where = build_device(device, ())
+    from maskdsl.binding.shapes import Lengths, check_lengths, sides_of
+    heads = 1 if H is None else H
+    call = check_lengths(Lengths(1 if B is None else B, heads, heads, q_len, kv_len), None)
+    sides, where = sides_of(block_size, None), build_device(device, ())
     require_device(where, None)
-    sides = (block_size, block_size) if isinstance(block_size, int) else block_size
-    return block_mask(mask_mod, Shape(B or 1, H or 1, q_len, kv_len, *sides), where, transposed=transposed)
+    shape = Shape(call.batch, call.head, call.q_len, call.kv_len, *sides)
+    return block_mask(mask_mod, shape, where, transposed=transposed)
 
 
 def _program(source: Source, name: str | None, given: dict[str, Any]) -> Program:

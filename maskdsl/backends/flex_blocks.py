@@ -1,16 +1,20 @@
 """Builds torch's BlockMask: which tiles of q × k hold some, all or none of the visible pairs.
 
-Not here: deciding tiles from the formula (`tiles`); this evaluates every pair, a slab of rows at a time.
+Not here: deciding tiles from the formula (`tiles`); this evaluates every pair, a slab of rows at a time, in torch's own
+way: a mask sees the numbers of one pair, whatever it does with them.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.attention.flex_attention import BlockMask
+from torch.nn.attention.flex_attention import BlockMask, create_mask
+
+from maskdsl.source.diagnostic import Diagnostic, MaskError
 
 MaskMod = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
@@ -43,8 +47,10 @@ def block_mask(mask_mod: MaskMod | None, shape: Shape, device: torch.device, *, 
     """The BlockMask of `mask_mod` (None: every pair is visible), exact tile for tile.
 
     Partial and full lists have the same shape and strides, int32 [batch, heads, rows, columns]. `transposed` adds the
-    lists that the backward pass reads.
+    lists that the backward pass reads. Raises MaskError E0610 for what is no function from four indices to a bool.
     """
+    if mask_mod is not None:
+        _check_function(mask_mod)
     with torch.inference_mode(False), torch.no_grad():
         some, every = _all_tiles(shape, device) if mask_mod is None else _evaluated_tiles(mask_mod, shape, device)
         return from_tiles(some & ~every, every, shape, mask_mod or everything, transposed=transposed)
@@ -92,6 +98,18 @@ def everything(b: Tensor, h: Tensor, q_idx: Tensor, kv_idx: Tensor) -> Tensor:
     return (q_idx >= 0) & (kv_idx >= 0)
 
 
+def _check_function(mask_mod: MaskMod) -> None:
+    if hasattr(mask_mod, "block_mask"):
+        named = getattr(mask_mod, "name", "it")
+        help = f"`{named}.block_mask(…)` decides its tiles from the formula"
+        raise MaskError(Diagnostic("E0610", f"{mask_mod!r} is a definition, no function", help=(help,)))
+    try:
+        inspect.signature(mask_mod).bind(*range(4))
+    except (TypeError, ValueError):
+        help = "`def mask_mod(b, h, q_idx, kv_idx)` returns a tensor of one bool"
+        raise MaskError(Diagnostic("E0610", f"{mask_mod!r} takes no four indices", help=(help,))) from None
+
+
 def _evaluated_tiles(mask_mod: MaskMod, shape: Shape, device: torch.device) -> tuple[Tensor, Tensor]:
     grid = (shape.batch, shape.heads, shape.rows, shape.columns)
     some = torch.empty(grid, dtype=torch.bool, device=device)
@@ -104,30 +122,43 @@ def _evaluated_tiles(mask_mod: MaskMod, shape: Shape, device: torch.device) -> t
 
 
 def _slabs(shape: Shape) -> Iterator[tuple[slice, slice, slice]]:
-    pairs_per_row = shape.q_block * shape.columns * shape.kv_block
+    """Parts of batch, heads and rows of tiles; each ends within the shape."""
+    pairs_per_row = max(1, shape.q_block * shape.columns * shape.kv_block)
     rows = max(1, PAIRS_AT_ONCE // pairs_per_row)
-    heads = max(1, PAIRS_AT_ONCE // (pairs_per_row * min(rows, shape.rows)))
-    batch = max(1, PAIRS_AT_ONCE // (pairs_per_row * min(rows, shape.rows) * min(heads, shape.heads)))
-    for b in range(0, shape.batch, batch):
-        for h in range(0, shape.heads, heads):
-            for r in range(0, shape.rows, rows):
-                yield slice(b, b + batch), slice(h, h + heads), slice(r, r + rows)
+    heads = max(1, PAIRS_AT_ONCE // (pairs_per_row * min(rows, max(1, shape.rows))))
+    batch = max(1, PAIRS_AT_ONCE // (pairs_per_row * min(rows, max(1, shape.rows)) * min(heads, shape.heads)))
+    for b in _parts(shape.batch, batch):
+        for h in _parts(shape.heads, heads):
+            for r in _parts(shape.rows if shape.columns else 0, rows):
+                yield b, h, r
+
+
+def _parts(stop: int, step: int) -> Iterator[slice]:
+    yield from (slice(start, min(start + step, stop)) for start in range(0, stop, step))
 
 
 def _visible(mask_mod: MaskMod, shape: Shape, b: slice, h: slice, rows: slice, device: torch.device) -> Tensor:
     """Bool [batch, heads, rows, q_block, columns, kv_block] of a slab; pairs past the lengths are not visible."""
+    first, last = rows.start * shape.q_block, min(rows.stop * shape.q_block, shape.q_len)
 
-    def count(part: slice, stop: int) -> Tensor:
-        return torch.arange(part.start, min(part.stop, stop), device=device)
+    def of_slab(b_idx: Tensor, h_idx: Tensor, q_idx: Tensor, kv_idx: Tensor) -> Tensor:
+        return _checked(mask_mod(b_idx + b.start, h_idx + h.start, q_idx + first, kv_idx), mask_mod)
 
-    at_b, at_h = count(b, shape.batch)[:, None, None, None], count(h, shape.heads)[:, None, None]
-    queries = slice(rows.start * shape.q_block, rows.stop * shape.q_block)
-    at_q, at_k = count(queries, shape.q_len)[:, None], torch.arange(shape.kv_len, device=device)
-    size = (at_b.shape[0], at_h.shape[0], at_q.shape[0], shape.kv_len)
-    visible = mask_mod(at_b, at_h, at_q, at_k).expand(size)
+    size = (b.stop - b.start, h.stop - h.start, last - first, shape.kv_len)
+    visible = create_mask(of_slab, *size, device)
     missing = (-size[2] % shape.q_block, -size[3] % shape.kv_block)
     visible = torch.nn.functional.pad(visible, (0, missing[1], 0, missing[0]), value=False)
     return visible.reshape(*size[:2], -1, shape.q_block, shape.columns, shape.kv_block)
+
+
+def _checked(seen: Tensor, mask_mod: MaskMod) -> Tensor:
+    """What a mask said of one pair. Raises MaskError E0610 unless it is a tensor of one bool."""
+    if isinstance(seen, Tensor) and seen.dtype is torch.bool and seen.dim() == 0:
+        return seen
+    what = f"{seen.dtype} {list(seen.shape)}" if isinstance(seen, Tensor) else f"a `{type(seen).__name__}`"
+    raise MaskError(Diagnostic(
+        "E0610", f"{mask_mod!r} returned {what}, not a tensor of one bool", help=("compare: `q_idx >= kv_idx`",),
+    ))  # fmt: skip
 
 
 def _all_tiles(shape: Shape, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -86,6 +86,10 @@ class Builder:
         self._fill(mask.mask_mod, exact, forward, backward)
 
     def _fill(self, mask_mod: MaskMod, exact: bool, forward: Lists, backward: Lists | None) -> None:
+        if not (self.call.q_len and self.call.kv_len):  # no tile at all
+            for counts in (*forward[::2], *(backward or ())[::2]):
+                counts.zero_()
+            return
         if _has_kernels(self.call) and not exact:
             self._launch(False)(forward)
             if backward is not None:

@@ -42,8 +42,10 @@ class Call:
 
 
 def make_tile_tables(verdict: Verdict, call: Call, tables: Mapping[Table, Tensor]) -> dict[Table, Tensor]:
-    """Every table of the verdict, by the table as which its formulas read it."""
+    """Every table of the verdict, by the table as which its formulas read it; none where there are no positions."""
     made: dict[Table, Tensor] = {}
+    if not (call.q_len and call.kv_len):
+        return made
     profiles: dict[int, Tensor] = {}
     for spec in verdict.tables:
         if isinstance(spec, Pool):

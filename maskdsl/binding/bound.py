@@ -29,7 +29,7 @@ from maskdsl.binding.device import build_device
 from maskdsl.binding.facts import broken_facts, split_facts
 from maskdsl.binding.kept import Kept
 from maskdsl.binding.lowered import Lowered, Lowering
-from maskdsl.binding.shapes import Lengths, check_call, check_sizes
+from maskdsl.binding.shapes import Lengths, check_call, check_lengths, check_sizes, sides_of
 from maskdsl.binding.standalone import standalone_text
 from maskdsl.binding.tables import BoundTables
 from maskdsl.binding.tile_masks import Formula, Prepared, TileMasks
@@ -83,7 +83,7 @@ class Bound:
         self._moved: dict[torch.device, dict[Table, Tensor]] = {}
         self._masks = TileMasks()
         self._calls: Kept[tuple[flex.Mods, Formula]] = Kept()
-        self._ready: Kept[tuple[flex.Mods, Prepared]] = Kept()
+        self._ready: Kept[tuple[Callable[..., Tensor] | None, Prepared]] = Kept()
         self._derived: Kept[dict[Table, Tensor]] = Kept()
         self._forms: Kept[flex.Mods] = Kept()
         self._choices = Choices(self._variant.span)
@@ -168,29 +168,36 @@ class Bound:
         or the accelerator, if None. `out` is a mask that an earlier call of this very object gave for the same lengths
         and blocks: its lists are filled anew, in place, from what the tables hold now; on CUDA nothing is read back, so
         a CUDA graph may capture it. Int tables whose values lay within ±2**26 must keep to that then.
-        Raises MaskError E0607 where tables or `out` disagree, E0701 for a GPU that is not there.
+        Raises MaskError E0607 where tables or `out` disagree, E0610 for impossible sizes, E0701 for a GPU that is not
+        there.
         """
+        heads = 1 if H is None else H
+        lengths = Lengths(1 if B is None else B, heads, heads if kv_heads is None else kv_heads, q_len, kv_len)
+        block = sides_of(block_size, self._variant.span)
         if out is not None:
-            return self._refilled(out, (q_len, kv_len), _pair(block_size), exact)
+            return self._refilled(out, lengths, block, exact)
         where = build_device(device, self._bound.tensors.values())
         if where not in self._moved:
             require_device(where, self._variant.span)
-        lengths, block = Lengths(B or 1, H or 1, kv_heads or H or 1, q_len, kv_len), _pair(block_size)
         prepare = partial(self._prepared, lengths, block, where)
         with _plain_tensors():
-            mods, ready = self._ready.get((lengths, block, where), self._tensors(where).values(), prepare)
-            return self._masks.get_of(ready, _mask_mod(mods), transposed, exact=exact, fresh=fresh)
+            mask_mod, ready = self._ready.get((lengths, block, where), self._tensors(where).values(), prepare)
+            return self._masks.get_of(ready, mask_mod, transposed, exact=exact, fresh=fresh)
 
-    def _prepared(self, lengths: Lengths, block: tuple[int, int], device: torch.device) -> tuple[flex.Mods, Prepared]:
-        """The mods of a call, and what its masks are made of."""
+    def _prepared(
+        self, lengths: Lengths, block: tuple[int, int], device: torch.device
+    ) -> tuple[Callable[..., Tensor] | None, Prepared]:
+        """The mask mod of a call, and what its masks are made of."""
+        lengths = check_lengths(lengths, self._variant.span)
         mods, formula = self._mods(lengths, device)
         batch, heads = (lengths.batch if "b" in mods.reads else 1), (lengths.head if "h" in mods.reads else 1)
         shape = Shape(batch, heads, lengths.q_len, lengths.kv_len, *block)
-        return mods, self._masks.prepared(formula, shape, device)
+        return _mask_mod(mods), self._masks.prepared(formula, shape, device)
 
-    def _refilled(self, out: BlockMask, lengths: tuple[int, int], block: tuple[int, int], exact: bool) -> BlockMask:
+    def _refilled(self, out: BlockMask, lengths: Lengths, block: tuple[int, int], exact: bool) -> BlockMask:
         """The mask `out` after its lists were filled anew."""
-        if out not in self._masks.made or (out.seq_lengths, out.BLOCK_SIZE) != (lengths, block):
+        made = self._masks.made.get(out)
+        if made is None or out.BLOCK_SIZE != block or not made.is_for(lengths):
             raise MaskError(_not_ours(self._variant.name, out, lengths, block, self._variant.span))
         with _plain_tensors():
             self._masks.refill(out, exact=exact)
@@ -215,7 +222,7 @@ class Bound:
         lengths = check_call(q, k, v, self._variant.span)
         mods, formula = self._mods(lengths, q.device)
         blocks = partial(self._masks.get, formula, _mask_mod(mods))
-        block = _pair(block_size)
+        block = sides_of(block_size, self._variant.span)
         if q.device.type == "cpu" and backend in ("auto", "cpu") and not tune:
             return flex.attention(mods, (q, k, v), blocks, block=block)
         learned = tuple(t for t, x in self._bound.tensors.items() if x.requires_grad)
@@ -356,10 +363,6 @@ def _one_element(value: int, device: torch.device) -> Tensor:
         return torch.full((1,), value, dtype=torch.int32, device=device)
 
 
-def _pair(block_size: BlockSize) -> tuple[int, int]:
-    return (block_size, block_size) if isinstance(block_size, int) else (block_size[0], block_size[1])
-
-
 def _sizes_unknown(name: str, missing: list[str], span: Any) -> Diagnostic:
     sizes = ", ".join(f'"{axis}": …' for axis in missing)
     listed = " and ".join(f"`{axis}`" for axis in missing)
@@ -376,11 +379,11 @@ def _elsewhere(table: Table, tensor: Tensor, device: torch.device) -> Diagnostic
     )
 
 
-def _not_ours(name: str, out: BlockMask, lengths: tuple[int, int], block: tuple[int, int], span: Any) -> Diagnostic:
+def _not_ours(name: str, out: BlockMask, lengths: Lengths, block: tuple[int, int], span: Any) -> Diagnostic:
     told = f"{out.seq_lengths[0]} x {out.seq_lengths[1]} tokens in tiles of {out.BLOCK_SIZE[0]} x {out.BLOCK_SIZE[1]}"
-    wanted = f"{lengths[0]} x {lengths[1]} tokens in tiles of {block[0]} x {block[1]}"
+    wanted = f"{lengths.q_len} x {lengths.kv_len} tokens in tiles of {block[0]} x {block[1]}"
     return Diagnostic(
         "E0607", f"`out` cannot take the tiles of `{name}`", span,
         notes=(f"`out` is for {told}, the call for {wanted}",) if told != wanted else (),
-        help=("give a mask that `block_mask` of the same bound object returned for the same lengths",),
+        help=("give a mask that `block_mask` of the same bound object returned for the same batch, heads and lengths",),
     )

@@ -12,6 +12,7 @@ from maskdsl.binding.tables import BoundTables, Owner, bind_tables, spelt
 from maskdsl.ir.nodes import LENGTHS, Variant
 from maskdsl.ir.types import BUILT_IN_AXES, Table
 from maskdsl.source.diagnostic import Diagnostic, MaskError
+from maskdsl.tiles.limits import LONGEST
 
 if TYPE_CHECKING:
     import torch
@@ -165,8 +166,9 @@ def check_given_sizes(variant: Variant, sizes: Mapping[str, Any]) -> dict[str, i
             message, help = f"`sizes` cannot give `{axis}`", f"it may give {', '.join(f'`{n}`' for n in known)}"
             notes = ("the sizes of other axes come from the tables",)
             raise MaskError(Diagnostic("E0607", message, variant.span, notes=notes, help=(help,)))
-        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-            message = f"`sizes` gives `{axis}` as {size!r}, which is no positive int"
+        if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= LONGEST:
+            what = "more than is possible" if isinstance(size, int) and size > LONGEST else "no positive int"
+            message = f"`sizes` gives `{axis}` as {size!r}, which is {what}"
             raise MaskError(Diagnostic("E0607", message, variant.span))
     return dict(sizes)
 

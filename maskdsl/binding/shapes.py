@@ -1,4 +1,4 @@
-"""Checks query, key and value, alone and against the tables, and says what the sizes of a call are.
+"""Checks query, key and value, alone and against the tables, lengths and tiles, and says what the sizes of a call are.
 
 Not here: what a kernel cannot run (`backends.flex_limits`).
 """
@@ -6,11 +6,13 @@ Not here: what a kernel cannot run (`backends.flex_limits`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from operator import index
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex
 
 from maskdsl.ir.types import Table
 from maskdsl.source.diagnostic import Diagnostic, MaskError
 from maskdsl.source.text import Span
+from maskdsl.tiles.limits import LONGEST
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,6 +80,46 @@ def check_sizes(lengths: Lengths, sizes: Mapping[str, int], tables: Mapping[str,
     return {**lengths.axes(), **sizes}
 
 
+def check_lengths(lengths: Lengths, span: Span | None) -> Lengths:
+    """The sizes of a call as ints. Raises MaskError E0610 for those that no block mask can have."""
+    least = {"B": 1, "H": 1, "kv_heads": 1, "q_len": 0, "kv_len": 0}
+    wrong = [_impossible(n, x, least[n], span) for n, x in zip(least, lengths, strict=True)]
+    if lengths.kv_head == lengths.head:
+        del wrong[2]  # it is said once
+    found = [w for w in wrong if w is not None]
+    if not found and lengths.head % lengths.kv_head:
+        shared = f"{lengths.head} heads cannot share {lengths.kv_head} key/value heads evenly"
+        found = [Diagnostic("E0610", shared, span)]
+    if found:
+        raise MaskError(found)
+    return Lengths(*map(index, lengths))
+
+
+def sides_of(block_size: int | tuple[int, int], span: Span | None) -> tuple[int, int]:
+    """The sides of a tile along q and k. Raises MaskError E0610 for what is no int, and no pair of them, from 1 on."""
+    pair = block_size if isinstance(block_size, tuple | list) else (block_size, block_size)
+    if len(pair) != 2:
+        note = "it is one number, or a pair: the side along the queries and the one along the keys"
+        raise MaskError(Diagnostic("E0610", f"`block_size` is {block_size!r}", span, notes=(note,)))
+    wrong = _impossible("block_size", pair[0], 1, span) or _impossible("block_size", pair[1], 1, span)
+    if wrong is not None:
+        raise MaskError(wrong)
+    return index(pair[0]), index(pair[1])
+
+
+def _impossible(name: str, value: SupportsIndex, least: int, span: Span | None) -> Diagnostic | None:
+    """What is wrong with a size of a block mask, if anything is."""
+    if not hasattr(value, "__index__") or isinstance(value, bool):
+        why = "is no whole number"
+    elif index(value) < least:
+        why = f"is less than {least}"
+    elif index(value) > LONGEST:
+        why = f"is more than {LONGEST}"
+    else:
+        return None
+    return Diagnostic("E0610", f"`{name}` is {value!r}, which {why}", span)
+
+
 def _disagreements(q: Tensor, k: Tensor, v: Tensor) -> Iterator[str]:
     yield from _shape_disagreements(q.shape, k.shape, v.shape)
     for name, x in (("k", k), ("v", v)):
@@ -91,6 +133,8 @@ def _shape_disagreements(q: Any, k: Any, v: Any) -> Iterator[str]:
     for name, shape in (("q", q), ("k", k), ("v", v)):
         if len(shape) != 4:
             yield f"`{name}` has {len(shape)} axes, and needs the four ({AXES[name]})"
+        elif shape[2] > LONGEST:
+            yield f"`{name}` has {shape[2]} positions, more than the {LONGEST} that are possible"
     if k[3] != q[3]:
         yield f"`k` has head dimension {k[3]}, and `q` has {q[3]}"
     if q[3] == 0:

@@ -15,6 +15,7 @@ from maskdsl.ir.types import BOOL, FLOAT, INT, Scalar, Table
 from maskdsl.source.diagnostic import Diagnostic, Label, MaskError
 from maskdsl.source.suggest import did_you_mean
 from maskdsl.source.text import Span
+from maskdsl.tiles.limits import LONGEST
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,8 +26,6 @@ DTYPES: dict[Scalar, tuple[str, ...]] = {
     FLOAT: ("float16", "bfloat16", "float32"),
 }
 """The dtypes that a table of each type may have, by torch's names."""
-
-LARGEST_SIZE = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +145,8 @@ def _wrong_shape(table: Table, shape: tuple[int, ...]) -> Diagnostic | None:
             return _shape(table, f"axis {place} of `{name}` has length {size}, and `{spelt(table)}` says {axis}", shape)
         if size == 0:
             return _shape(table, f"`{name}` has no elements along `{axis}`", shape)
-        if size > LARGEST_SIZE:
-            return _shape(table, f"axis {place} of `{name}` is longer than an int can count", shape)
+        if size > LONGEST:
+            return _shape(table, f"axis {place} of `{name}` is longer than {LONGEST}", shape)
     return None
 
 

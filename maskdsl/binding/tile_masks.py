@@ -20,6 +20,7 @@ from maskdsl.backends.tile_plan import Builder, TilePlan, limits_of, tile_plan
 from maskdsl.backends.tile_tables import Call, make_tile_tables
 from maskdsl.binding.derived import derived_tables
 from maskdsl.binding.kept import Kept
+from maskdsl.binding.shapes import Lengths
 from maskdsl.ir.nodes import Derived, Node
 from maskdsl.ir.types import Table
 from maskdsl.tiles.limits import Limits, Ranges
@@ -48,6 +49,12 @@ class Prepared:
 
     formula: Formula
     builder: Builder
+
+    def is_for(self, lengths: Lengths) -> bool:
+        """Whether it was made for a call of these sizes."""
+        sizes = self.formula.sizes
+        given = (sizes["batch"], sizes["head"], sizes["kv_head"], self.builder.call.q_len, self.builder.call.kv_len)
+        return given == lengths
 
 
 @dataclass(slots=True)

@@ -68,6 +68,7 @@ CODES: dict[str, str] = {
     "E0607": "an axis with two sizes",
     "E0608": "query, key and value that do not fit together",
     "E0609": "a variant that needs its tables first",
+    "E0610": "a block mask that cannot be",
     # E07: backends
     "E0701": "no GPU",
     "E0702": "no gradients on the CPU",

@@ -17,6 +17,9 @@ from maskdsl.meaning.table_facts import limits, patterns
 
 INT32 = (-(2**31), 2**31 - 1)
 POSITIONS = (0, 2**30 - 1)
+LONGEST = POSITIONS[1]
+"""The most positions that a call has, and entries that an axis of a table has: who binds and calls checks it."""
+
 SMALL = (-(2**26), 2**26 - 1)
 """Where the values of an int table lie unless `Limits.tables` says otherwise; whoever binds a table checks it. Sums of
 several such and of positions cannot wrap around.
@@ -94,5 +97,5 @@ def _static_of(node: Node, limits: Limits) -> Interval:
         case Op(name=name, args=args):
             return OPS[name].bounds(*(limits.memory[id(a)][1] for a in args))
     if node.type is INT:  # a size: at least 1
-        return Interval(literal(1), literal(POSITIONS[1] + 1))
+        return Interval(literal(1), literal(LONGEST))
     return unknown(node.type)

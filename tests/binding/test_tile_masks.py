@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
 import maskdsl
+from maskdsl.backends import flex_blocks
 from maskdsl.binding import tile_masks
 from maskdsl.binding.bound import Bound
 
@@ -119,7 +121,7 @@ def test_filling_reads_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
     assert masks_of(bound, out=mask) is mask
 
 
-@pytest.mark.parametrize("what", ["another program's", "other lengths", "other tiles", "torch's own"])
+@pytest.mark.parametrize("what", ["another program's", "other lengths", "other tiles", "other rows", "torch's own"])
 def test_what_cannot_be_filled(what: str) -> None:
     bound = maskdsl.compile(PACKED).bind(document=documents(0))
     mask, call, block = masks_of(bound), (2, 1, 300, 300), (32, 64)
@@ -127,11 +129,59 @@ def test_what_cannot_be_filled(what: str) -> None:
         mask = masks_of(maskdsl.compile(PACKED).bind(document=documents(0)))
     elif what == "torch's own":
         mask = create_block_mask(mask.mask_mod, 2, 1, 300, 300, device="cpu", BLOCK_SIZE=block)
-    call = (2, 1, 300, 299) if what == "other lengths" else call
+    call = (2, 1, 300, 299) if what == "other lengths" else (2, 3, 300, 300) if what == "other rows" else call
     block = (64, 64) if what == "other tiles" else block
     with pytest.raises(maskdsl.MaskError) as caught:
         bound.block_mask(*call, device="cpu", block_size=block, out=mask)
     assert [d.code for d in caught.value.diagnostics] == ["E0607"]
+
+
+# ---------------------------------------------------------------- sizes
+
+IMPOSSIBLE: list[tuple[tuple[Any, ...], dict[str, Any], str]] = [
+    ((0, 1, 8, 8), {}, "`B` is 0, which is less than 1"),
+    ((1, 0, 8, 8), {}, "`H` is 0, which is less than 1"),
+    ((1, True, 8, 8), {}, "`H` is True, which is no whole number"),
+    ((1, 1, -3, 8), {}, "`q_len` is -3, which is less than 0"),
+    ((1, 1, 8.0, 8), {}, "`q_len` is 8.0, which is no whole number"),
+    ((1, 1, 1, 2**30), {"block_size": 2**20}, "`kv_len` is 1073741824, which is more than 1073741823"),
+    ((1, 1, 1, 2**31), {"block_size": 2**20}, "`kv_len` is 2147483648, which is more than 1073741823"),
+    ((1, 1, 8, 8), {"block_size": 0}, "`block_size` is 0, which is less than 1"),
+    ((1, 1, 8, 8), {"block_size": (4, -4)}, "`block_size` is -4, which is less than 1"),
+    ((1, 1, 8, 8), {"block_size": (2**33, 4)}, "`block_size` is 8589934592, which is more than 1073741823"),
+    ((1, 1, 8, 8), {"block_size": (4,)}, "`block_size` is (4,)"),
+    ((1, 3, 8, 8), {"kv_heads": 2}, "3 heads cannot share 2 key/value heads evenly"),
+    ((1, 2, 8, 8), {"kv_heads": 0}, "`kv_heads` is 0, which is less than 1"),
+]
+
+
+@pytest.mark.parametrize(("call", "options", "message"), IMPOSSIBLE, ids=lambda x: x if isinstance(x, str) else "")
+def test_impossible_sizes_are_refused(call: tuple[Any, ...], options: dict[str, Any], message: str) -> None:
+    makers = [maskdsl.get("causal").block_mask]
+    if "kv_heads" not in options:
+        makers.append(partial(maskdsl.block_mask, lambda b, h, q, k: k <= q))
+    for make in makers:
+        with pytest.raises(maskdsl.MaskError) as caught:
+            make(*call, device="cpu", **options)
+        assert [(d.code, d.message) for d in caught.value.diagnostics] == [("E0610", message)]
+
+
+def test_numbers_of_other_kinds_are_numbers() -> None:
+    mask = maskdsl.get("causal").block_mask(None, np.int64(2), np.int32(40), 40, device="cpu", block_size=np.int64(8))
+    assert mask.seq_lengths == (40, 40) and all(type(n) is int for n in (*mask.seq_lengths, *mask.BLOCK_SIZE))
+
+
+@pytest.mark.parametrize("lengths", [(0, 9), (9, 0), (0, 0)])
+@pytest.mark.parametrize("exact", [False, True])
+def test_no_positions_are_no_tiles(lengths: tuple[int, int], exact: bool) -> None:
+    program = maskdsl.compile("mask m(t: int[position]) = t[q] <= k and k <= q + kv_len - q_len")
+    mask = program.bind(t=np.arange(9)).block_mask(1, 1, *lengths, device="cpu", block_size=4, exact=exact)
+    wanted = create_block_mask(mask.mask_mod, 1, 1, *lengths, device="cpu", BLOCK_SIZE=4)
+    mine = maskdsl.block_mask(mask.mask_mod, 1, 1, *lengths, device="cpu", block_size=4)
+    assert mask.kv_indices.shape == mine.kv_indices.shape == (1, 1, -(-lengths[0] // 4), -(-lengths[1] // 4))
+    for found in (mask, mine):
+        assert sum(int(counts.sum()) for counts in lists(found)[::2]) == 0
+        assert found.kv_num_blocks.shape == wanted.kv_num_blocks.shape
 
 
 def test_a_program_without_tables_fills_too() -> None:
@@ -165,6 +215,43 @@ def test_python_functions_go_through_every_pair(block: int | tuple[int, int]) ->
     mine = maskdsl.block_mask(mod, 2, 3, 200, 170, device="cpu", block_size=block)
     assert same(mine, create_block_mask(mod, 2, 3, 200, 170, device="cpu", BLOCK_SIZE=block))
     assert maskdsl.block_mask(mod, 2, 3, 200, 170, device="cpu", transposed=False).q_indices is None
+
+
+TABLE = torch.rand(20, 20, generator=torch.Generator().manual_seed(0)) < 0.5
+FUNCTIONS: dict[str, Any] = {
+    "two lookups": lambda b, h, q, k: TABLE[q][k],
+    "a reduction": lambda b, h, q, k: (torch.arange(0, 20, 3) == k).any() & (q >= k),
+    "one side": lambda b, h, q, k: TABLE[3, k],
+    "stacked": lambda b, h, q, k: torch.stack([q, k + h]).max() > 5,
+    "a constant": lambda b, h, q, k: torch.ones((), dtype=torch.bool),
+    "a default": lambda b, h, q, k, far=7: q - k < far,
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_python_functions_see_one_pair_at_a_time(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in torch's builder: whatever a function does with the numbers of a pair."""
+    monkeypatch.setattr(flex_blocks, "PAIRS_AT_ONCE", 100)
+    mine = maskdsl.block_mask(FUNCTIONS[name], 1, 2, 20, 20, device="cpu", block_size=4)
+    assert same(mine, create_block_mask(FUNCTIONS[name], 1, 2, 20, 20, device="cpu", BLOCK_SIZE=4))
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda b, h, q, k: q - k, "returned torch.int64 [], not a tensor of one bool"),
+        (lambda b, h, q, k: True, "returned a `bool`, not a tensor of one bool"),
+        (lambda b, h, q, k: TABLE[q], "returned torch.bool [20], not a tensor of one bool"),
+        (lambda q, k: q >= k, "takes no four indices"),
+        (lambda score, b, h, q, k: score, "takes no four indices"),
+        (maskdsl.get("causal"), "is a definition, no function"),
+    ],
+)
+def test_what_is_no_mask_is_refused(function: Any, message: str) -> None:
+    with pytest.raises(maskdsl.MaskError) as caught:
+        maskdsl.block_mask(function, 1, 1, 8, 8, device="cpu")
+    (found,) = caught.value.diagnostics
+    assert found.code == "E0610" and found.message.endswith(message) and found.help
 
 
 def test_no_gpu_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
