@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask
 
 from maskdsl.backends.flex_blocks import MaskMod, Shape, everything, for_every_row, sees_some_tile, with_one_more_key
-from maskdsl.backends.flex_kernels import Kernel, ScoreMod, Signature, call, call_with_lse
+from maskdsl.backends.flex_kernels import Kernel, ScoreMod, Signature, call
 from maskdsl.backends.flex_limits import (
     Options,
     gradient_block,
@@ -85,22 +85,6 @@ def attention(
         if q.device.type == "cuda":
             return _on_cuda(mods, qkv, blocks, block, plan, gradients=False)
         return _on_cpu(mods, qkv, blocks, block)
-
-
-def attention_with_lse(mods: Mods, qkv: QKV, mask: BlockMask, plan: Plan = PLAIN) -> tuple[Tensor, Tensor]:
-    """Attention on CUDA before sink and normalisation are seen to, [B, Hq, Q, Dv], and its log-sum-exps [B, Hq, Q].
-
-    Every length is part of the kernel. No gradients. Raises MaskError E0703 and E0705 as `attention` does.
-    """
-    q, k, _ = qkv
-    kernel, options = _kernel_of(mods, q, k, mask.BLOCK_SIZE, plan)
-    sizes = tuple((x.dtype, tuple(x.shape), x.dim_order()) for x in (*qkv, mask.kv_indices, *mods.captured))
-    static = (q.device, kernel, sizes, mask.BLOCK_SIZE, torch.is_inference_mode_enabled())
-    signature = Signature(mods.text, _scale(mods, q), "lse", options, False, static)
-    try:
-        return call_with_lse(signature, qkv, mask, _made(mods))
-    except _compile_errors() as error:
-        raise MaskError(_not_compiled(mods, error)) from error
 
 
 def mask_shape(mods: Mods, q: Tensor, k: Tensor, block: tuple[int, int]) -> Shape:
@@ -212,8 +196,10 @@ def _cuda_signature(
     sizes = tuple((x.dtype, x.shape[:2], x.shape[3], x.requires_grad, x.dim_order()) for x in qkv)
     captured = tuple((t.dtype, t.dim(), t.requires_grad) for t in mods.captured)
     mode = (gradients, torch.is_inference_mode_enabled())
-    static = (q.device, kernel, sizes, captured, mode, mask.kv_indices.shape[:2], mask.BLOCK_SIZE)
-    return Signature(mods.text, scale, finish, options, True, static)
+    lists = mask.kv_indices.shape if plan.fixed else mask.kv_indices.shape[:2]
+    lengths = tuple(x.shape for x in (*qkv, *mods.captured)) if plan.fixed else ()
+    static = (q.device, kernel, sizes, captured, mode, lists, mask.BLOCK_SIZE, lengths)
+    return Signature(mods.text, scale, finish, options, not plan.fixed, static)
 
 
 def _kernel_of(mods: Mods, q: Tensor, k: Tensor, block: tuple[int, int], plan: Plan) -> tuple[str, Options]:

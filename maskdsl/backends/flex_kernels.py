@@ -26,8 +26,8 @@ class Signature(NamedTuple):
     """What a wrapper is compiled for.
 
     `text` is the emitted source. `finish` is what follows the softmax: "" nothing, "sink" one more logit in the
-    denominator, "sum" no division, "lse" that the log-sum-exp is given beside the output. `static` holds whatever else
-    forces a compilation: every size where `dynamic` is false, else only those that Dynamo cannot leave open.
+    denominator, "sum" no division. `static` holds whatever else forces a compilation: every size where `dynamic` is
+    false, else only those that Dynamo cannot leave open.
     """
 
     text: str
@@ -60,18 +60,6 @@ def call(
     return out
 
 
-def call_with_lse(
-    signature: Signature,
-    qkv: tuple[Tensor, Tensor, Tensor],
-    mask: BlockMask,
-    mods: tuple[MaskMod, ScoreMod | None],
-) -> tuple[Tensor, Tensor]:
-    """The attention of one call whose `finish` is "lse", on CUDA, and its natural log-sum-exps, float32 [B, Hq, Q]."""
-    settings = (signature.scale, signature.finish, dict(signature.options), mask.BLOCK_SIZE)
-    out, lse = _compiled(signature)(*qkv, _lists(mask), *mods, None, *settings)
-    return out, lse
-
-
 @functools.cache
 def _compiled(signature: Signature) -> Callable[..., Any]:
     digest = hashlib.sha256(repr(signature).encode()).hexdigest()[:16]
@@ -98,7 +86,7 @@ def _attend(
     finish: str,
     options: dict[str, int | bool | str],
     block: tuple[int, int],
-) -> Tensor | tuple[Tensor, Tensor]:
+) -> Tensor:
     # Built in here, the mask takes its lengths from q and k, so Dynamo need not guard them as numbers.
     mask = BlockMask((q.size(-2), k.size(-2)), *lists, BLOCK_SIZE=block, mask_mod=mask_mod)
     grouped = q.size(1) != k.size(1)
@@ -108,7 +96,5 @@ def _attend(
     out, aux = flex_attention(
         q, k, v, score_mod, mask, scale=scale, enable_gqa=grouped, kernel_options=options, return_aux=wish
     )
-    if finish == "lse":
-        return out, aux.lse
     factor = torch.exp(aux.lse) if sink is None else torch.sigmoid(aux.lse - sink[:, :, None])
     return (out * factor[..., None]).to(out.dtype)

@@ -76,10 +76,14 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a CUDA call is run: by FlashAttention-4 or by Triton, with these options beside those that it needs."""
+    """How a CUDA call is run: by FlashAttention-4 or by Triton, with these options beside those that it needs.
+
+    With `fixed`, lengths are part of the kernel, which is compiled again for others.
+    """
 
     flash: bool = False
     options: tuple[tuple[str, int | bool | str], ...] = ()
+    fixed: bool = False
 
 
 PLAIN = Plan()

@@ -1,8 +1,8 @@
-"""Plans a serving step on CUDA: kernels written from the verdict of a program, two for decoding and one for prefill.
+"""Plans a serving step on CUDA: kernels written from the verdict of a program, one for decoding and one for prefill.
 
 The verdict's formulas become one function of a tile, `decide`; the kernels around it walk requests and their logical
-pages, and write physical page ids. Nothing is read back by the host, and nothing is compiled again for other lengths,
-tables or numbers of requests.
+pages, and write which of them are visible. Nothing is read back by the host, and nothing is compiled again for other
+lengths, tables or numbers of requests.
 
 Not here: the same in torch, which says what is listed (`serving.plan_torch`); kernels that no program changes
 (`paged_kernels`).
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from maskdsl.backends.block_lists import Lists
 from maskdsl.backends.block_mask_triton import TRITON
+from maskdsl.backends.launches import Launcher
 from maskdsl.backends.statements import Statements
 from maskdsl.ir.emission import support_for
 from maskdsl.ir.ops_triton import TRITON_SUPPORT
@@ -48,19 +49,35 @@ class PlanKernels:
 @dataclass(frozen=True, slots=True)
 class PlanBuffers:
     """The step's tables that plans read, int32: page table [requests, entries], lengths [requests], where queries
-    begin [requests + 1], the request of each packed token; `places` [requests, pages], or the page table again where
-    pages have one logical place.
+    begin [requests + 1], the request of each packed token, the next request that is prefilled [requests + 1].
+
+    `places` is [requests, pages], or None where pages have one logical place: `logical_page` [pages] gets it then.
     """
 
     page_table: Tensor
     seq_lens: Tensor
     query_start: Tensor
     request: Tensor
-    places: Tensor
-    anywhere: bool
+    next_prefilled: Tensor
+    logical_page: Tensor
+    places: Tensor | None
     pages: int
     page_size: int
     decode_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class VisiblePages:
+    """The pages that the new queries of decoded requests see, int32: how many are full, and how many others.
+
+    `physical` and `logical` [requests, entries] hold the full ones from the front of a request's row on, in logical
+    order, and the others from its end backwards.
+    """
+
+    whole_counts: Tensor
+    part_counts: Tensor
+    physical: Tensor
+    logical: Tensor
 
 
 def plan_kernels(verdict: Verdict) -> PlanKernels:
@@ -71,45 +88,33 @@ def plan_kernels(verdict: Verdict) -> PlanKernels:
     return PlanKernels(source, tuple(written.tables), tuple(written.sizes), _load(source))
 
 
-def fill_visible(
-    kernels: PlanKernels, step: PlanBuffers, heads: int, extra: tuple[Any, ...], counts: Tensor, visible: Tensor
-) -> None:
-    """The pages that each decoded request's new queries see: `counts` [requests] of `visible` [requests, entries], each
-    twice the physical page, and 1 if it is full. One launch.
-    """
-    requests, entries = step.page_table.shape
-    kernels.functions["visible_pages"][(requests,)](
-        counts, visible, step.page_table, step.seq_lens, step.query_start, step.places, entries, step.pages, heads,
-        step.decode_tokens, *extra, ANYWHERE=step.anywhere, PAGE=step.page_size, VECTOR=VECTOR, num_warps=1,
+def visible_launcher(
+    kernels: PlanKernels, step: PlanBuffers, heads: int, extra: tuple[Any, ...], found: VisiblePages
+) -> Launcher:
+    """The launch that lists the pages of decoded requests: a program for each."""
+    return Launcher(
+        kernels.functions["visible_pages"],
+        (found.whole_counts, found.part_counts, found.physical, found.logical, step.page_table, step.seq_lens,
+         step.query_start, step.page_table.shape[1], step.pages, heads, step.decode_tokens, *extra),
+        {"PAGE": step.page_size, "VECTOR": VECTOR}, {"num_warps": 1},
     )  # fmt: skip
 
 
-def fill_rows(
-    kernels: PlanKernels, step: PlanBuffers, counts: Tensor, visible: Tensor, rows: tuple[Tensor, ...], lists: Lists,
-    target: int,
-) -> None:  # fmt: skip
-    """Cuts the visible pages into rows of about equal work, about `target` in all. One launch.
-
-    `rows` are the request, first position and length of each row, and where the rows of each request begin.
-    """
-    requests, entries = step.page_table.shape
-    count, columns = lists.partial.shape[0], lists.partial.shape[3]
-    kernels.functions["decode_rows"][(count,)](
-        counts, visible, *rows, *lists, step.seq_lens, step.query_start, requests, entries, columns, target,
-        REQUESTS=1 << (requests - 1).bit_length(), VECTOR=VECTOR, num_warps=1,
-    )  # fmt: skip
-
-
-def fill_prefill(
+def prefill_launcher(
     kernels: PlanKernels, step: PlanBuffers, extra: tuple[Any, ...], lists: Lists, tokens: int
-) -> None:
-    """The pages that each tile of packed queries may see: lists [1, heads, tiles, pages]. One launch."""
+) -> Launcher:
+    """The launch that lists the pages of each tile of packed queries, lists [1, heads, tiles, columns]: a program for
+    each tile of each head.
+    """
     requests, entries = step.page_table.shape
-    _, heads, tiles, columns = lists.partial.shape
-    kernels.functions["prefill_tiles"][(tiles * heads,)](
-        *lists, step.page_table, step.seq_lens, step.query_start, step.request, step.places, requests, entries,
-        step.pages, tiles, columns, tokens, step.decode_tokens, *extra,
-        ANYWHERE=step.anywhere, PAGE=step.page_size, VECTOR=VECTOR, num_warps=1,
+    _, _, tiles, columns = lists.partial.shape
+    anywhere = step.places is not None
+    return Launcher(
+        kernels.functions["prefill_tiles"],
+        (*lists, step.page_table, step.seq_lens, step.query_start, step.request, step.next_prefilled,
+         step.places if step.places is not None else step.logical_page, requests, entries, step.pages, tiles, columns,
+         tokens, step.decode_tokens, *extra),
+        {"ANYWHERE": anywhere, "PAGE": step.page_size, "VECTOR": VECTOR}, {"num_warps": 1},
     )  # fmt: skip
 
 
@@ -135,16 +140,8 @@ def _module(possible: str, certain: str, written: Statements, verdict: Verdict) 
     ]  # fmt: skip
     return _MODULE.format(
         support=support_for(body, TRITON_SUPPORT), extra=extra, body=body, possible=possible, certain=certain,
-        q_block=verdict.q_block, visible=_those(numbers, _VISIBLE), tiles=_those(numbers, _TILES),
+        q_block=verdict.q_block, numbers=numbers,
     )  # fmt: skip
-
-
-_VISIBLE = ("requests", "columns", "tiles", "tokens")
-_TILES = ("heads",)
-
-
-def _those(numbers: list[str], but: tuple[str, ...]) -> list[str]:
-    return [n for n in numbers if n not in but]
 
 
 _MODULE = '''\
@@ -185,92 +182,51 @@ def decide(b, h, q_low, q_high, page, length{extra}, PAGE: tl.constexpr):
     return possible & inside, possible & certain & inside & (k_low + PAGE <= length)
 
 
-@triton.jit(do_not_specialize={visible})
+@triton.jit(do_not_specialize={numbers})
 def visible_pages(
-    counts, visible, page_table, seq_lens, query_start, places, entries, pages, heads, decode_tokens{extra},
-    ANYWHERE: tl.constexpr, PAGE: tl.constexpr, VECTOR: tl.constexpr,
+    whole_counts, part_counts, physical, logical, page_table, seq_lens, query_start, entries, pages, heads,
+    decode_tokens{extra}, PAGE: tl.constexpr, VECTOR: tl.constexpr,
 ):
     b = tl.program_id(0)
     length = tl.load(seq_lens + b)
     count = tl.load(query_start + b + 1) - tl.load(query_start + b)
-    found = 0
+    some = 0
+    every = 0
     if (count > 0) & (count <= decode_tokens):
         line = widen(entries) * b
         used = (length + PAGE - 1) // PAGE
         for begin in range(0, used, VECTOR):
             at = begin + tl.arange(0, VECTOR)
-            here = at < used
             page = tl.minimum(at, used - 1)
-            physical = tl.load(page_table + line + page)
-            if ANYWHERE:
-                here = here & (tl.load(places + widen(pages) * b + physical) == at)
+            place = tl.load(page_table + line + page)
+            here = (at < used) & (place >= 0) & (place < pages)
             possible = at < 0
             whole = at >= 0
             for h in range(0, heads):
-                some, every = decide(b, h, length - count, length - 1, page, length{extra}, PAGE)
-                possible = possible | some
-                whole = whole & every
-            possible = possible & here
-            amount = possible.to(tl.int32)
-            place = tl.cumsum(amount, 0) - amount
-            tl.store(visible + line + found + place, physical * 2 + whole.to(tl.int32), mask=possible)
-            found += tl.sum(amount, 0)
-    tl.store(counts + b, found)
-
-
-@triton.jit(do_not_specialize=["requests", "entries", "columns", "target"])
-def decode_rows(
-    counts, visible, row_request, row_first, row_limit, item_start, partial_counts, partial, full_counts, full,
-    seq_lens, query_start, requests, entries, columns, target, REQUESTS: tl.constexpr, VECTOR: tl.constexpr,
-):
-    item = tl.program_id(0)
-    at = tl.arange(0, REQUESTS)
-    count = tl.load(counts + at, mask=at < requests, other=0)
-    total = tl.sum(count, 0)
-    chunk = tl.maximum((total + target - 1) // target, 1)
-    items = (count + chunk - 1) // chunk
-    ends = tl.cumsum(items, 0)
-    if item == 0:
-        tl.store(item_start, 0)
-        tl.store(item_start + at + 1, ends, mask=at < requests)
-    r = tl.sum((ends <= item).to(tl.int32), 0)
-    some = 0
-    every = 0
-    line = item.to(tl.int64) * columns
-    if r < requests:
-        mine = at == r
-        begin = (item - tl.sum(tl.where(mine, ends - items, 0), 0)) * chunk
-        last = tl.minimum(begin + chunk, tl.sum(tl.where(mine, count, 0), 0))
-        for step in range(begin, last, VECTOR):
-            place = step + tl.arange(0, VECTOR)
-            here = place < last
-            entry = tl.load(visible + widen(entries) * r + place, mask=here, other=0)
-            whole = here & (entry % 2 == 1)
-            part = here & (entry % 2 == 0)
+                one, all_of_it = decide(b, h, length - count, length - 1, page, length{extra}, PAGE)
+                possible = possible | one
+                whole = whole & all_of_it
+            whole = whole & possible & here
+            part = possible & here & (whole == 0)
             packed = part.to(tl.int32) + (whole.to(tl.int32) << 16)
             before = tl.cumsum(packed, 0) - packed
-            tl.store(partial + line + some + (before & 65535), entry // 2, mask=part)
-            tl.store(full + line + every + (before >> 16), entry // 2, mask=whole)
+            front = line + every + (before >> 16)
+            back = line + entries - 1 - some - (before & 65535)
+            tl.store(physical + front, place, mask=whole)
+            tl.store(logical + front, page, mask=whole)
+            tl.store(physical + back, place, mask=part)
+            tl.store(logical + back, page, mask=part)
             sums = tl.sum(packed, 0)
             some += sums & 65535
             every += sums >> 16
-        length = tl.load(seq_lens + r)
-        news = tl.load(query_start + r + 1) - tl.load(query_start + r)
-        tl.store(row_request + item, r)
-        tl.store(row_first + item, length - news)
-        tl.store(row_limit + item, length)
-    else:
-        tl.store(row_request + item, 0)
-        tl.store(row_first + item, 0)
-        tl.store(row_limit + item, 0)
-    tl.store(partial_counts + item, some)
-    tl.store(full_counts + item, every)
+    tl.store(whole_counts + b, every)
+    tl.store(part_counts + b, some)
 
 
-@triton.jit(do_not_specialize={tiles})
+@triton.jit(do_not_specialize={numbers})
 def prefill_tiles(
-    partial_counts, partial, full_counts, full, page_table, seq_lens, query_start, request, places, requests, entries,
-    pages, tiles, columns, tokens, decode_tokens{extra},
+    partial_counts, partial, full_counts, full, page_table, seq_lens, query_start, request, next_prefilled, inverse,
+    requests, entries, pages, tiles, columns, tokens, decode_tokens{extra},
     ANYWHERE: tl.constexpr, PAGE: tl.constexpr, VECTOR: tl.constexpr,
 ):
     tile = tl.program_id(0) % tiles
@@ -282,51 +238,56 @@ def prefill_tiles(
     some = 0
     every = 0
     if low < high:
-        first = tl.load(request + low)
+        first = tl.load(next_prefilled + tl.load(request + low))
         last = tl.load(request + high - 1)
-        for b in range(first, last + 1):
+        b = first
+        while b <= last:
             start = tl.load(query_start + b)
             end = tl.load(query_start + b + 1)
-            if end - start > decode_tokens:
-                length = tl.load(seq_lens + b)
-                shift = length - end
-                q_low = tl.maximum(start, low) + shift
-                q_high = tl.minimum(end, high) - 1 + shift
-                alone = (start <= low) & (end >= low + {q_block})
-                used = (length + PAGE - 1) // PAGE
-                for begin in range(0, used, VECTOR):
-                    at = begin + tl.arange(0, VECTOR)
-                    here = at < used
-                    page = tl.minimum(at, used - 1)
-                    physical = tl.load(page_table + widen(entries) * b + page)
-                    if ANYWHERE:
-                        here = here & (tl.load(places + widen(pages) * b + physical) == at)
-                    possible, whole = decide(b, h, q_low, q_high, page, length{extra}, PAGE)
-                    for other in range(first, last + 1):
-                        news = tl.load(query_start + other + 1) - tl.load(query_start + other)
-                        if (other != b) & (news > decode_tokens):
-                            if ANYWHERE:
-                                shared = tl.load(places + widen(pages) * other + physical) >= 0
-                            else:
-                                reach = (tl.load(seq_lens + other) + PAGE - 1) // PAGE
-                                theirs = tl.minimum(page, tl.maximum(reach - 1, 0))
-                                same = tl.load(page_table + widen(entries) * other + theirs) == physical
-                                shared = same & (page < reach)
-                            # A page of several requests is listed once: by the first of them, for all.
-                            if other < b:
-                                here = here & (shared == 0)
-                            else:
-                                possible = possible | shared
-                    possible = here & possible
-                    whole = possible & whole & alone
-                    part = possible & (whole == 0)
-                    packed = part.to(tl.int32) + (whole.to(tl.int32) << 16)
-                    before = tl.cumsum(packed, 0) - packed
-                    tl.store(partial + line + some + (before & 65535), physical, mask=part)
-                    tl.store(full + line + every + (before >> 16), physical, mask=whole)
-                    sums = tl.sum(packed, 0)
-                    some += sums & 65535
-                    every += sums >> 16
+            length = tl.load(seq_lens + b)
+            shift = length - end
+            q_low = tl.maximum(start, low) + shift
+            q_high = tl.minimum(end, high) - 1 + shift
+            alone = (start <= low) & (end >= low + {q_block})
+            used = (length + PAGE - 1) // PAGE
+            for begin in range(0, used, VECTOR):
+                at = begin + tl.arange(0, VECTOR)
+                page = tl.minimum(at, used - 1)
+                physical = tl.load(page_table + widen(entries) * b + page)
+                here = (at < used) & (physical >= 0) & (physical < pages)
+                physical = tl.where(here, physical, 0)
+                if ANYWHERE:
+                    here = here & (tl.load(inverse + widen(pages) * b + physical) == at)
+                possible, whole = decide(b, h, q_low, q_high, page, length{extra}, PAGE)
+                other = first
+                while other <= last:
+                    if other != b:
+                        if ANYWHERE:
+                            shared = tl.load(inverse + widen(pages) * other + physical) >= 0
+                        else:
+                            reach = (tl.load(seq_lens + other) + PAGE - 1) // PAGE
+                            theirs = tl.minimum(page, tl.maximum(reach - 1, 0))
+                            same = tl.load(page_table + widen(entries) * other + theirs) == physical
+                            shared = same & (page < reach)
+                        # A page of several requests is listed once: by the first of them, for all.
+                        if other < b:
+                            here = here & (shared == 0)
+                        else:
+                            possible = possible | shared
+                    other = tl.load(next_prefilled + other + 1)
+                possible = here & possible
+                whole = possible & whole & alone
+                part = possible & (whole == 0)
+                packed = part.to(tl.int32) + (whole.to(tl.int32) << 16)
+                before = tl.cumsum(packed, 0) - packed
+                tl.store(partial + line + some + (before & 65535), physical, mask=part)
+                tl.store(full + line + every + (before >> 16), physical, mask=whole)
+                if ANYWHERE == 0:
+                    tl.store(inverse + physical, page, mask=possible)
+                sums = tl.sum(packed, 0)
+                some += sums & 65535
+                every += sums >> 16
+            b = tl.load(next_prefilled + b + 1)
     tl.store(partial_counts + tl.program_id(0), some)
     tl.store(full_counts + tl.program_id(0), every)
 '''

@@ -60,8 +60,9 @@ def logical_pages(page_table: Tensor, used: Tensor, num_pages: int, out: Tensor 
 def conflicts(page_table: Tensor, used: Tensor, logical: Tensor) -> Tensor:
     """How many entries of a page table say another place than `logical` does: an int of no axes, on the device."""
     places = torch.arange(page_table.shape[1], dtype=torch.int32, device=page_table.device)
-    found = logical[_within(page_table, used, logical.shape[0]).clamp(max=logical.shape[0] - 1)]
-    return ((found != places) & used).sum()
+    within = _within(page_table, used, logical.shape[0])
+    found = logical[within.clamp(max=logical.shape[0] - 1)]
+    return ((found != places) & (within < logical.shape[0])).sum()
 
 
 def places_of_pages(page_table: Tensor, used: Tensor, num_pages: int, out: Tensor | None = None) -> Tensor:
@@ -77,6 +78,8 @@ def places_of_pages(page_table: Tensor, used: Tensor, num_pages: int, out: Tenso
 
 
 def _within(page_table: Tensor, used: Tensor, num_pages: int) -> Tensor:
-    """The entries as int64; those that are not used may hold anything, and all go to one page beyond the pool."""
+    """The entries as int64; those that are not used may hold anything, those below 0 are no page: all of them go to one
+    page beyond the pool.
+    """
     inside = used & (page_table >= 0) & (page_table < num_pages)
     return torch.where(inside, page_table, num_pages).long()

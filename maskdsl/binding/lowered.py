@@ -82,6 +82,10 @@ class Lowering:
             self.known[key] = replace(_lower(self.variant, dict(key)), ranges=self.ranges)
         return self.known[key]
 
+    def inside_at(self, sizes: Mapping[str, int]) -> Variant:
+        """The definition after the passes for who never looks past the lengths: no lookup is guarded for that."""
+        return run_passes(_with_all_facts(self.variant), Context(dict(self._key(sizes)), padded=False))
+
     def tile_mask_at(self, sizes: Mapping[str, int]) -> Node:
         """The mask as the tile analysis reads it, which never looks past the lengths; true without one."""
         key = self._key(sizes)

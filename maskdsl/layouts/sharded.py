@@ -33,16 +33,6 @@ def sharded(head_offset: int, rank: int, ranks: int, order: Order, length: int) 
     return Layout("sharded", (), places, counts=frozenset(counts))
 
 
-def grouped(group: int, padded: int) -> Layout:
-    """Groups of query heads filled up from `group` to `padded` heads, the last one repeated: for kernels that take
-    powers of two alone.
-    """
-    which = build("floordiv", H, number(padded))
-    inside = build("min", build("mod", H, number(padded)), number(group - 1))
-    head = build("add", build("mul", which, number(group)), inside)
-    return Layout("grouped", (), {"h": head}, counts=frozenset({"head"}))
-
-
 def _position(rank: int, ranks: int, order: Order, length: int) -> Node:
     match order:
         case "contiguous":

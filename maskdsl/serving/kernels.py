@@ -14,6 +14,7 @@ from torch.nn.attention.flex_attention import BlockMask
 from maskdsl.backends import flex
 from maskdsl.backends.block_lists import Lists
 from maskdsl.backends.kernel_choice import PLAIN, Plan
+from maskdsl.backends.mods_text import TORCH, Dialect
 from maskdsl.backends.torch_statements import torch_function
 from maskdsl.binding.lowered import Lowering
 from maskdsl.ir.nodes import Variant
@@ -43,10 +44,6 @@ class Phase:
             self.mods, (q, pool(k_cache), pool(v_cache)), lambda *_: self.mask, block=self.block, plan=self.plan
         )
 
-    def attend_with_lse(self, q: Tensor, k_cache: Tensor, v_cache: Tensor) -> tuple[Tensor, Tensor]:
-        """The same on CUDA before any sink, with the log-sum-exps of the scores, float32 [rows, heads, queries]."""
-        return flex.attention_with_lse(self.mods, (q, pool(k_cache), pool(v_cache)), self.mask, self.plan)
-
 
 def pool(cache: Tensor) -> Tensor:
     """A cache (pages, page_size, kv_heads, D) as the keys of one batch row, [1, kv_heads, tokens, D]: a view."""
@@ -55,12 +52,12 @@ def pool(cache: Tensor) -> Tensor:
 
 def phase(
     variant: Variant, layout: Layout, tensors: Mapping[Table, Tensor], sizes: Mapping[str, int], lists: Lists,
-    q_len: int, limits: Limits, plan: Plan = PLAIN,
+    q_len: int, limits: Limits, sink: Tensor | None, plan: Plan = PLAIN, dialect: Dialect = TORCH,
 ) -> Phase:  # fmt: skip
     """A program in a layout. `tensors` holds its tables (those derived from others too) and the layout's.
 
-    `q_len` are the queries of each row, `plan` has the kernel's options. Raises MaskError E0902 for a program that
-    cannot be served so.
+    `q_len` are the queries of each row, `sink` is what `sink_of` gave, `plan` has the kernel's options, `dialect` says
+    how mods are written.
     """
     made = arrange(variant, layout, sizes)
     given = {made.tables.get(t, t): x for t, x in tensors.items()}
@@ -68,13 +65,13 @@ def phase(
         made.variant, derived=(), parameters=(*made.variant.parameters, *(d.table for d in made.variant.derived))
     )
     lowered = Lowering(plain).at({**sizes, **_lengths(given)})
-    emitted = lowered.emitted
+    emitted = lowered.form(dialect)
     mods = flex.Mods(
         variant.name, emitted.source, variant.span,
         partial(emitted.make_mask_mod, given, {}), cast("Any", partial(emitted.make_score_mod, given, {}))
         if emitted.has_score else None,
         tuple(given[t] for t in emitted.tables), frozenset({"b"}), lowered.scale,
-        sink_of(variant, tensors, sizes, limits), lowered.normalize,
+        sink, lowered.normalize,
     )  # fmt: skip
     mask_mod = mods.make_mask_mod() if mods.make_mask_mod is not None else None
     block = (128, limits.page_size)

@@ -49,6 +49,13 @@ class Limits:
         return self.max_pages_per_request * self.page_size
 
     @property
+    def packed_tokens(self) -> int:
+        """The packed queries that there is room for: on CUDA whole tiles, which keeps torch's main kernel and spares it
+        the look at every edge.
+        """
+        return self.tiles * Q_BLOCK if self.device.type == "cuda" else self.max_tokens
+
+    @property
     def tiles(self) -> int:
         """The tiles of packed queries."""
         return -(-self.max_tokens // Q_BLOCK)

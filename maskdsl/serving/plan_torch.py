@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from maskdsl.backends.block_lists import Lists
+from maskdsl.backends.paged_tables import logical_pages, used_entries
 from maskdsl.serving.limits import Q_BLOCK
 from maskdsl.serving.rows import DecodeRows
 from maskdsl.serving.step import Step
@@ -21,15 +22,18 @@ NOT_LISTED = 2**62
 """Comes after every page of a tile."""
 
 
-def plan_decode(tiles: LogicalTiles, step: Step, rows: DecodeRows) -> None:
-    """Fills the rows of a decode step, one for every request; those of requests that are not decoded stay empty."""
+def plan_decode(tiles: LogicalTiles, step: Step, rows: DecodeRows, logical_page: Tensor) -> None:
+    """Fills the rows of a decode step, one for every request; those of requests that are not decoded stay empty.
+
+    `logical_page` [pages] gets the logical places of the pages that are listed.
+    """
     requests = step.limits.max_requests
     request = torch.arange(rows.count, dtype=torch.int32, device=step.limits.device)
     rows.request.copy_(request.clamp(max=requests - 1))
-    rows.start.copy_(torch.arange(requests + 1, dtype=torch.int32, device=step.limits.device))
     rows.limit.zero_()[:requests].copy_(step.seq_lens)
     rows.first.zero_()[:requests].copy_(step.seq_lens - step.counts)
     partial, full = request_pages(tiles, step)
+    logical_pages(step.page_table, partial | full, step.limits.num_pages, out=logical_page)
     _write(partial, full, step, rows.lists, requests)
 
 
@@ -54,19 +58,20 @@ def _decided(tiles: LogicalTiles, step: Step, request: Tensor, low: Tensor, high
     page = torch.arange(step.limits.max_pages_per_request, dtype=torch.int32, device=step.limits.device)
     length = step.seq_lens[request.long()]
     possible, whole = tiles.decide(request, low, high, page, length)
+    physical = _physical(step)[request[:, 0].long()]
+    there = physical < step.limits.num_pages
     if step.places is not None:
-        physical = _physical(step)[request[:, 0].long()].clamp(max=step.limits.num_pages - 1)
-        counts = step.places[request.long(), physical.long()] == page
-        possible, whole = possible & counts, whole & counts
+        there &= step.places[request.long(), physical.clamp(max=step.limits.num_pages - 1).long()] == page
+    possible, whole = possible & there, whole & there
     shape = (tiles.heads, request.shape[0], page.shape[0])
     return possible.expand(shape), whole.expand(shape)
 
 
 def _physical(step: Step) -> Tensor:
-    """The page table with every entry that is not used beyond the pool: int32 [requests, entries]."""
-    places = torch.arange(step.limits.max_pages_per_request, device=step.limits.device)
-    used = places * step.limits.page_size < step.seq_lens[:, None]
-    return torch.where(used, step.page_table, step.limits.num_pages)
+    """The page table with `num_pages` for every entry that stands for no page: int32 [requests, entries]."""
+    used = used_entries(step.page_table, step.seq_lens, step.limits.page_size)
+    there = used & (step.page_table >= 0) & (step.page_table < step.limits.num_pages)
+    return torch.where(there, step.page_table, step.limits.num_pages)
 
 
 def _write(partial: Tensor, full: Tensor, step: Step, lists: Lists, rows: int) -> None:
@@ -78,8 +83,11 @@ def _write(partial: Tensor, full: Tensor, step: Step, lists: Lists, rows: int) -
         indices[:rows, 0, 0, : order.shape[1]].copy_(physical.gather(1, order))
 
 
-def plan_prefill(tiles: LogicalTiles, step: Step, lists: Lists) -> None:
-    """Fills the lists of the packed queries' tiles [1, heads, tiles, pages], of those queries that are prefilled."""
+def plan_prefill(tiles: LogicalTiles, step: Step, lists: Lists, logical_page: Tensor) -> None:
+    """Fills the lists of the packed queries' tiles [1, heads, tiles, pages], of those queries that are prefilled.
+
+    `logical_page` [pages] gets the logical places of the pages that are listed.
+    """
     begin, end = _segments(step)
     request = step.request[begin.long().clamp(max=step.limits.max_tokens - 1)]
     start = step.query_start[request.long()]
@@ -88,6 +96,7 @@ def plan_prefill(tiles: LogicalTiles, step: Step, lists: Lists) -> None:
     low, high = cached + begin - start, cached + torch.minimum(end, step.query_start[-1]) - 1 - start
     low, high = torch.where(used, low, 0), torch.where(used, high, -1)
     possible, whole = _decided(tiles, step, request[:, None], low[:, None], high[:, None])
+    logical_pages(step.page_table[request.long()], possible.any(0), step.limits.num_pages, out=logical_page)
     whole = whole & (end - begin == Q_BLOCK)[:, None]
     tile = (begin // Q_BLOCK).clamp(max=step.limits.tiles - 1)
     some, every = (_by_page(found, tile, request, step) for found in (possible, whole))

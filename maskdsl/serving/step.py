@@ -1,11 +1,12 @@
 """One step of an engine as tables on the device: what all layers share, whatever they attend to. Buffers are fixed.
 
-Not here: which pages a variant visits (`lists`).
+Not here: which pages a program visits (`plan_torch`, `plan_triton`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,16 +16,20 @@ from maskdsl.serving.limits import Limits
 from maskdsl.source.diagnostic import Diagnostic, MaskError
 from maskdsl.source.text import Span
 
+if TYPE_CHECKING:
+    from maskdsl.serving.cuda import StepLaunches
+
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What the host must know of a step: the longest query of any request, how many requests are decoded, and how
-    many have queries at all.
+    """What the host must know of a step: the most new tokens of any request, how many requests are decoded, and the
+    most new tokens of one of those; and how many there are in all, None where that was not read.
     """
 
     longest_query: int
     decode_requests: int
-    requests: int
+    longest_decode: int
+    tokens: int | None = None
 
 
 @dataclass(slots=True)
@@ -33,8 +38,10 @@ class Step:
 
     `page_table` [requests, entries], `seq_lens` [requests] and `query_start` [requests + 1] as the engine gave them,
     filled up with requests without tokens. For every packed token `request`, `position` and, 0 for those that are not
-    prefilled, `limit`; `token_position` is -1 behind the last token. `logical_page` [pages], or with `places` instead
-    [requests, pages]. `host` is what was told or read.
+    prefilled, `limit`; `token_position` is -1 behind the last token. `next_prefilled` [requests + 1] is on CUDA the
+    request itself or the first behind it that is prefilled, `max_requests` if there is none. `places` [requests, pages]
+    is there where pages may stand at several logical places. `host` is what was told or read, `queries` room for those
+    of a step with fewer than there may be.
     """
 
     limits: Limits
@@ -45,8 +52,10 @@ class Step:
     position: Tensor
     limit: Tensor
     token_position: Tensor
-    logical_page: Tensor
+    next_prefilled: Tensor
     places: Tensor | None = None
+    launches: StepLaunches | None = None
+    queries: Tensor | None = None
     host: Host = field(default_factory=lambda: Host(0, 0, 0))
     planned: bool = False
 
@@ -68,20 +77,41 @@ class Step:
 
     def update(
         self, page_table: Tensor, seq_lens: Tensor, query_start: Tensor, *,
-        longest_query: int | None, decode_requests: int | None, span: Span,
+        told: tuple[int | None, int | None, int | None], span: Span,
     ) -> None:  # fmt: skip
-        """Takes over a step. Nothing is read back where the two ints are given. Raises MaskError E0903."""
-        requests = check_step(page_table, seq_lens, query_start, self.limits, span)
-        told = longest_query is not None and decode_requests is not None
-        if self.limits.device.type == "cuda":
-            from maskdsl.serving.cuda import build_step  # needs Triton
+        """Takes over a step; `told` are the first three numbers of `Host` as far as the engine gives them.
 
-            build_step(self, page_table, seq_lens, query_start)
+        Nothing is read back where the first two are given. Raises MaskError E0903.
+        """
+        self.planned = False
+        requests = check_step(page_table, seq_lens, query_start, self.limits, span)
+        host = told_host(*told, self.limits)
+        if self.limits.device.type == "cuda":
+            self.on_cuda().build(page_table, seq_lens, query_start)
         else:
             self._take_over(page_table, seq_lens, query_start, requests)
-        self._find_places(look=not told and self.limits.places == "auto" and self.places is None)
-        self.host = self._told(longest_query, decode_requests, requests) if told else self._read(requests, span)
+        self._find_places(look=host is None and self.limits.places == "auto" and self.places is None)
+        self.host = self._read(seq_lens, span) if host is None else host
         self.planned = True
+
+    def on_cuda(self) -> StepLaunches:
+        """The launches for this step."""
+        if self.launches is None:
+            from maskdsl.serving.cuda import StepLaunches  # needs Triton
+
+            self.launches = StepLaunches(self)
+        return self.launches
+
+    def filled_up(self, q: Tensor) -> Tensor:
+        """Queries (tokens, heads, D) with as many behind them as there is room for."""
+        limits = self.limits
+        if self.queries is None:  # at the first prefill, whether it needs it or not: a CUDA graph may follow that does
+            shape = (limits.packed_tokens, limits.heads, limits.head_dim)
+            self.queries = torch.zeros(shape, dtype=limits.dtype, device=limits.device)
+        if q.shape[0] == limits.packed_tokens:
+            return q
+        self.queries[: q.shape[0]].copy_(q)
+        return self.queries
 
     def _take_over(self, page_table: Tensor, seq_lens: Tensor, query_start: Tensor, requests: int) -> None:
         """Fills the tables in torch."""
@@ -90,9 +120,7 @@ class Step:
         self.seq_lens.zero_()[:requests].copy_(seq_lens)
         self.query_start[: requests + 1].copy_(query_start)
         self.query_start[requests + 1 :].copy_(query_start[-1:].expand(limits.max_requests - requests))
-        used = used_entries(self.page_table, self.seq_lens, limits.page_size)
-        logical_pages(self.page_table, used, limits.num_pages, out=self.logical_page)
-        tokens = token_tables(self.seq_lens, self.query_start, limits.max_tokens)
+        tokens = token_tables(self.seq_lens, self.query_start, limits.packed_tokens)
         self.request.copy_(tokens.request)
         self.position.copy_(tokens.position)
         self.token_position.copy_(torch.where(tokens.limit > 0, tokens.position, -1))
@@ -103,42 +131,51 @@ class Step:
         if not look and self.places is None:
             return
         used = used_entries(self.page_table, self.seq_lens, self.limits.page_size)
-        if look and int(conflicts(self.page_table, used, self.logical_page)):
-            self.use_places()
+        if look:
+            logical = logical_pages(self.page_table, used, self.limits.num_pages)
+            if int(conflicts(self.page_table, used, logical)):
+                self.use_places()
         if self.places is not None:
             places_of_pages(self.page_table, used, self.limits.num_pages, out=self.places)
 
-    def _told(self, longest_query: int | None, decode_requests: int | None, requests: int) -> Host:
-        assert longest_query is not None and decode_requests is not None
-        return Host(longest_query, decode_requests, requests)
-
-    def _read(self, requests: int, span: Span) -> Host:
+    def _read(self, seq_lens: Tensor, span: Span) -> Host:
         """The host's numbers by one read from the device, with what only the device knows to be wrong."""
-        counts, decoded = self.counts, self.is_decoded
+        counts = self.counts
         used = used_entries(self.page_table, self.seq_lens, self.limits.page_size)
-        outside = (used & ((self.page_table < 0) | (self.page_table >= self.limits.num_pages))).sum()
         numbers = torch.stack([
-            counts.max(), decoded.sum(), (counts > 0).sum(), self.query_start[-1], self.query_start[0], counts.min(),
-            self.seq_lens.max(), (self.seq_lens - counts).min(), outside,
+            counts.max(), self.is_decoded.sum(), (counts * self.is_decoded).max(), self.query_start[-1],
+            self.query_start[0], counts.min(),
+            seq_lens.max() if seq_lens.numel() else self.seq_lens.max(), (self.seq_lens - counts).min(),
+            self.seq_lens.min(), (used & (self.page_table >= self.limits.num_pages)).sum(),
         ]).tolist()  # fmt: skip
         _check_numbers(numbers, self.limits, span)
-        return Host(numbers[0], numbers[1], numbers[2])
+        return Host(*numbers[:4])
 
 
 def empty_step(limits: Limits) -> Step:
     """The buffers of a step, without requests."""
-    requests, tokens = limits.max_requests, limits.max_tokens
+    requests, tokens = limits.max_requests, limits.packed_tokens
 
     def zeros(*shape: int) -> Tensor:
         return torch.zeros(shape, dtype=torch.int32, device=limits.device)
 
     step = Step(
         limits, zeros(requests, limits.max_pages_per_request), zeros(requests), zeros(requests + 1), zeros(tokens),
-        zeros(tokens), zeros(tokens), zeros(tokens) - 1, zeros(limits.num_pages),
+        zeros(tokens), zeros(tokens), zeros(tokens) - 1, zeros(requests + 1),
     )  # fmt: skip
     if limits.places == "any":
         step.use_places()
     return step
+
+
+def told_host(longest_query: int | None, decode_requests: int | None, longest_decode: int | None, limits: Limits) -> (
+    Host | None
+):
+    """What the engine told; None where that is too little."""
+    if longest_query is None or decode_requests is None:
+        return None
+    longest = min(longest_query, limits.decode_tokens) if longest_decode is None else longest_decode
+    return Host(longest_query, decode_requests, longest)
 
 
 def check_step(page_table: Tensor, seq_lens: Tensor, query_start: Tensor, limits: Limits, span: Span) -> int:
@@ -166,7 +203,7 @@ def check_step(page_table: Tensor, seq_lens: Tensor, query_start: Tensor, limits
 
 
 def _check_numbers(numbers: list[int], limits: Limits, span: Span) -> None:
-    _, _, _, tokens, first, fewest, longest, cached, outside = numbers
+    _, _, _, tokens, first, fewest, longest, cached, shortest, outside = numbers
     wrong: list[str] = []
     if first != 0 or fewest < 0:
         wrong.append("`query_start` does not begin with 0 and grow")
@@ -174,7 +211,9 @@ def _check_numbers(numbers: list[int], limits: Limits, span: Span) -> None:
         wrong.append(f"there are {tokens} queries, and `max_tokens` is {limits.max_tokens}")
     if longest > limits.capacity:
         wrong.append(f"a request has {longest} tokens, and its pages hold {limits.capacity}")
-    if cached < 0:
+    if shortest < 0:
+        wrong.append("`seq_lens` holds a negative length")
+    elif cached < 0:
         wrong.append("a request has more queries than tokens")
     if outside:
         wrong.append(f"{outside} entries of `page_table` are no pages of the {limits.num_pages}")

@@ -1,6 +1,6 @@
-"""Runs the plan's Triton kernels in Triton's interpreter, on the CPU, and compares their lists with those of torch.
+"""Runs the Triton kernels of steps and plans in Triton's interpreter, on the CPU, and compares what they make with torch.
 
-A program of its own (TRITON_INTERPRET must be set before Triton is imported): `test_plan_triton` runs it.
+A program of its own (TRITON_INTERPRET must be set before Triton is imported): `test_serving_kernels` runs it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ from lists_kernel import listed  # noqa: E402
 from steps import Sizes, Step, random_step  # noqa: E402
 
 import maskdsl  # noqa: E402
-from maskdsl.backends import paged_kernels  # noqa: E402
 from maskdsl.backends.block_lists import Lists, empty_lists  # noqa: E402
 from maskdsl.serving import PagedAttention  # noqa: E402
-from maskdsl.serving.plan_torch import plan_decode, plan_prefill  # noqa: E402
-from maskdsl.serving.plan_triton import planner  # noqa: E402
-from maskdsl.serving.rows import DecodeRows  # noqa: E402
+from maskdsl.serving.append import append_tokens  # noqa: E402
+from maskdsl.serving.plan_torch import plan_prefill, request_pages  # noqa: E402
+from maskdsl.serving.plan_triton import Planner, planner  # noqa: E402
 
 SIZES = Sizes(max_tokens=300, max_pages_per_request=9, num_pages=70, page_size=16)
 FORMULAS = (
@@ -49,53 +48,72 @@ def tables_of(program: maskdsl.Program, rng: np.random.Generator) -> dict[str, t
 
 
 def compare_step(attention: PagedAttention, step: Step) -> None:
-    """The kernel that fills the step's tables against torch's."""
+    """The kernel that fills the step's tables against torch's; and which requests it finds to be prefilled."""
     attention.plan(step.page_table, step.seq_lens, step.query_start)
     mine, limits = attention.step, attention.limits
-    wanted = {n: getattr(mine, n).clone() for n in ("seq_lens", "query_start", "request", "position", "limit")}
-    position, logical = mine.token_position.clone(), mine.logical_page.clone()
-    for name in wanted:
+    wanted = {n: getattr(mine, n).clone() for n in ("seq_lens", "query_start", "request", "position", "limit", "token_position")}
+    for name in (*wanted, "page_table", "next_prefilled"):
         getattr(mine, name).fill_(77)
-    mine.token_position.fill_(77)
-    paged_kernels.build_step[(limits.max_requests + -(-limits.max_tokens // 64),)](
-        step.page_table, step.seq_lens, step.query_start, mine.page_table, mine.seq_lens, mine.query_start, mine.request,
-        mine.position, mine.limit, mine.token_position, mine.logical_page, len(step.lengths), limits.max_requests,
-        limits.max_tokens, limits.max_pages_per_request, limits.page_size, limits.decode_tokens,
-        step.page_table.stride(0), VECTOR=64,
-    )  # fmt: skip
+    given = (step.page_table, step.seq_lens, step.query_start)
+    mine.on_cuda().build(*(x.long() if len(step.news) % 2 else x for x in given))
     for name, value in wanted.items():
         torch.testing.assert_close(getattr(mine, name), value, msg=name)
-    torch.testing.assert_close(mine.token_position, position)
-    used = {int(p) for r, n in enumerate(step.lengths) for p in step.page_table[r, : -(-n // limits.page_size)]}
-    assert all(int(mine.logical_page[p]) == int(logical[p]) for p in used)
+    for r, length in enumerate(step.lengths):
+        used = -(-length // limits.page_size)
+        assert torch.equal(mine.page_table[r, :used], step.page_table[r, :used])
+    prefilled = [r for r, n in enumerate(step.news) if n > limits.decode_tokens]
+    following = [min((p for p in prefilled if p >= r), default=limits.max_requests) for r in range(limits.max_requests + 1)]
+    assert mine.next_prefilled.tolist() == following
 
 
-def compare_lists(attention: PagedAttention) -> None:
-    """Rows and tiles by the kernels against those by torch."""
-    tiles, step, limits = attention._tiles, attention.step, attention.limits
-    made = planner(tiles, limits)
-    rows = DecodeRows(*(torch.full((n,), 77, dtype=torch.int32) for n in (20, 20, 20, limits.max_requests + 1)),
-                      empty_lists(20, 1, 1, limits.max_pages_per_request, limits.device))
-    plan_decode(tiles, step, attention._rows)
-    made.decode(tiles, step, rows)
-    seen_by = dict.fromkeys(range(limits.max_requests), frozenset())
-    for row in range(20):
-        pages = frozenset(tiles_of(rows.lists, row))
-        request = int(rows.request[row])
-        if pages:
-            assert int(rows.start[request]) <= row < int(rows.start[request + 1])
-            assert int(rows.limit[row]) == int(step.seq_lens[request])
-            assert int(rows.first[row]) == int(step.seq_lens[request] - step.counts[request])
-            assert not pages & seen_by[request]
-        seen_by[request] |= pages
-    for request in range(limits.max_requests):
-        assert seen_by[request] == frozenset(tiles_of(attention._rows.lists, request)), request
-    lists = empty_lists(1, tiles.heads, limits.tiles, limits.num_pages, limits.device)
-    plan_prefill(tiles, step, attention._lists)
-    made.prefill(tiles, step, lists)
+def compare_append(attention: PagedAttention, step: Step) -> None:
+    """The kernel that writes new keys against torch's: equal keys at equal positions, as in pages that are shared."""
+    tokens, shape = sum(step.news), (SIZES.kv_heads, SIZES.head_dim)
+    if not tokens:
+        return
+    caches = [torch.zeros(SIZES.num_pages, SIZES.page_size, *shape) for _ in range(4)]
+    position = attention.step.token_position[:tokens].long()
+    new = torch.randn(500, *shape)[position], torch.randn(500, 2, *shape)[position][:, 0]
+    append_tokens(attention.step, new, (caches[0], caches[1]))
+    attention.step.on_cuda().append(new, (caches[2], caches[3]))
+    torch.testing.assert_close(caches[2:], caches[:2], rtol=0, atol=0)
+
+
+def compare_lists(attention: PagedAttention, step: Step) -> None:
+    """Visible pages and tiles by the kernels against those by torch: a page of each request is freed before."""
+    tiles, mine, limits = attention._tiles, attention.step, attention.limits
+    mine.page_table[:, 1] = torch.where(torch.arange(limits.max_requests) % 2 == 0, -1, mine.page_table[:, 1])
+    mine._find_places(look=False)
+    made = planner(tiles, limits, empty_lists(1, tiles.heads, limits.tiles, limits.num_pages, limits.device),
+                   torch.full((limits.num_pages,), 77, dtype=torch.int32))  # fmt: skip
+    compare_visible(made, attention)
+    logical = attention._logical_page.fill_(77)
+    plan_prefill(tiles, mine, attention._lists, logical)
+    made.prefill(mine)
     for head in range(tiles.heads):
         for tile in range(limits.tiles):
-            compare_tile(tiles_of(lists, 0, head, tile), tiles_of(attention._lists, 0, head, tile))
+            found, wanted = (tiles_of(x, 0, head, tile) for x in (made.lists, attention._lists))
+            compare_tile(found, wanted)
+            if mine.places is None:
+                assert all(int(made.logical_page[p]) == int(logical[p]) for p, _ in wanted)
+
+
+def compare_visible(made: Planner, attention: PagedAttention) -> None:
+    """The pages that decoded requests see, and how they are cut: no item is more than its share, none is empty."""
+    limits, mine, items = attention.limits, attention.step, made.items
+    partial, full = request_pages(attention._tiles, mine)
+    made.decode(mine)
+    pages, row = items.pages, 0
+    for r in range(limits.max_requests):
+        whole, part = int(pages.whole_counts[r]), int(pages.part_counts[r])
+        for found, wanted in ((slice(0, whole), full), (slice(limits.max_pages_per_request - part, None), partial)):
+            places = sorted(pages.logical[r, found].tolist())
+            assert places == wanted[r].nonzero().flatten().tolist(), r
+            assert all(int(mine.page_table[r, i]) == p for i, p in zip(pages.logical[r, found].tolist(), pages.physical[r, found].tolist(), strict=True))
+        first, last = int(items.start[r]), int(items.start[r + 1])
+        assert first == row and (last > first) == (whole + part > 0) and last - first <= whole + part
+        assert items.request[first:last].tolist() == [r] * (last - first)
+        row = last
 
 
 def compare_tile(mine: list[tuple[int, bool]], wanted: list[tuple[int, bool]]) -> None:
@@ -120,11 +138,11 @@ def main() -> None:
         program = maskdsl.compile(formula)
         for places in ("one", "any"):
             attention = PagedAttention(program, **SIZES.limits(), tables=tables_of(program, rng), places=places)
-            for _ in range(3):
+            for _ in range(2):
                 step = random_step(rng, SIZES)
                 compare_step(attention, step)
-                attention.plan(step.page_table, step.seq_lens, step.query_start)
-                compare_lists(attention)
+                compare_append(attention, step)
+                compare_lists(attention, step)
         print(formula, "agrees")
 
 
