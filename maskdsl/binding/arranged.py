@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from maskdsl.binding.arrangements import Arrangement
 from maskdsl.binding.lowered import Lowering
 from maskdsl.binding.tables import BoundTables, axis_sizes
+from maskdsl.ir.nodes import LENGTHS
 from maskdsl.layouts.arrange import arrange
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 def arranged(bound: Bound, arrangement: Arrangement) -> Bound:
     """The definition of `bound`, over its tables, in the physical coordinates of a layout.
 
-    Tables keep their logical indices: `batch` is the request, `position` the logical place. Raises MaskError E0609
+    Tables keep their logical indices: `batch` is the request, `position` the logical place. `q_len` and `kv_len`, where
+    `bind(sizes=…)` gave them, are the lengths of the call, which are physical. Raises MaskError E0609
     where a size that the layout changes must be known and is not.
     """
     layout = arrangement.layout
@@ -28,7 +30,8 @@ def arranged(bound: Bound, arrangement: Arrangement) -> Bound:
     tables = bound.bound_tables
     tensors = {made.tables[t]: x for t, x in tables.tensors.items()} | dict(arrangement.tensors)
     converted = frozenset(made.tables[t] for t in tables.converted)
-    physical = {axis: n for axis, n in bound.sizes.items() if axis in ("head", "kv_head") and axis not in layout.counts}
+    stay = {"head", "kv_head"} - layout.counts | {*LENGTHS}
+    physical = {axis: n for axis, n in bound.sizes.items() if axis in stay}
     there = type(bound)(Lowering(made.variant), BoundTables(tensors, converted, axis_sizes(tensors)), physical)
     there.layout = next((name for name in ("paged", "packed") if name in layout.name), bound.layout)
     return there
