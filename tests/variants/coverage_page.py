@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from collected import MODULE_OF, ORACLES
-from test_catalogue import CATALOGUE, SHIPPED, VERIFIED, said, unsaid
+from test_catalogue import CATALOGUE, SHIPPED, VERIFIED, last_line, said, unsaid
 from test_peers import PEERS
 
 from maskdsl.library.manifest import Manifest
@@ -55,7 +55,7 @@ def peers_of() -> dict[str, list[str]]:
 
 def origin(one: Manifest) -> str:
     """How the formula is known, as the last line of the definition's documentation says it."""
-    line = one.doc.splitlines()[-1]
+    line = last_line(one)
     return line.rpartition(", ")[2].rstrip(".") if CATALOGUE.fullmatch(line) else ""
 
 

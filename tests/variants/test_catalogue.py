@@ -51,8 +51,13 @@ def said() -> dict[int, set[str]]:
 
 def rows_of(one: Manifest) -> list[int]:
     """The rows that a definition names; none for a model's."""
-    line = CATALOGUE.fullmatch(one.doc.splitlines()[-1])
+    line = CATALOGUE.fullmatch(last_line(one))
     return [] if line is None else [int(n) for n in re.findall(r"\d+", line[1])]
+
+
+def last_line(one: Manifest) -> str:
+    """The end of a definition's documentation; empty without one."""
+    return next(iter(one.doc.splitlines()[::-1]), "")
 
 
 def test_the_rows_are_numbered_without_gaps() -> None:
