@@ -5,7 +5,6 @@ Everything is computed by the reference evaluator (`view`) and the tile analysis
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdsl.cli.tiles import default_tile, report_trial
-from maskdsl.cli.trial import Trial, Wish, constants_of, find_example, make_trial, shown_values
+from maskdsl.cli.trial import (
+    Trial,
+    Wish,
+    constants_of,
+    find_example,
+    full_example,
+    full_values,
+    make_trial,
+    shown_values,
+)
 from maskdsl.cli.view import View, view
 from maskdsl.gallery.page import OPEN, Curve, Kernel, Layer, Picture
 from maskdsl.ir.nodes import Variant
@@ -103,15 +111,6 @@ def arguments(module: Module, variant: Variant) -> tuple[tuple[str, Any], ...]:
     return (*((c.name, value) for c, value in constants.items()), *_masks(example))
 
 
-def full_example(module: Module, variant: Variant) -> Example | None:
-    """The example whose constants are those of a real size: the first one with a value that gives all that have no
-    default; without one, the example that is shown."""
-    needed = {*variant.constants} - {c for c, _ in variant.defaults}
-    full = (e for e in module.examples if e.target is variant and not isinstance(e.expected, tuple))
-    found = next((e for e in full if needed and needed <= e.constants.keys()), None)
-    return found or find_example(module, variant)
-
-
 def _masks(example: Example | None) -> Masks:
     """The masks of an example, as text."""
     masks = {} if example is None else example.masks
@@ -194,11 +193,7 @@ def _values(array: NDArray[Any]) -> str:
 def _kernel(module: Module, variant: Variant, file: str) -> Kernel | None:
     """The tiles at full size, with the defaults of the constants and those of the example of full size where there is
     one; None where these lengths do not fit."""
-    example = full_example(module, variant)
-    defaults = constants_of(variant, {})
-    shown = shown_values(example)
-    is_full = example is not find_example(module, variant)
-    given: Mapping[str, Any] = {**defaults, **shown} if is_full else {**shown, **defaults}
+    example, given = full_example(module, variant), full_values(module, variant)
     length = KERNEL_LENGTH_WITH_TABLES if variant.tables else KERNEL_LENGTH
     try:
         trial = make_trial(module, variant, Wish(given, (length, length), examples=False))

@@ -45,16 +45,13 @@ def default_tile(q_len: int, kv_len: int) -> int:
 
 
 def make_tile_trial(what: str, settings: list[str], lengths: tuple[int, int], heads: int) -> Trial:
-    """The definition with what was set, its defaults, its example's constants and masks where it has none, and random
-    tables.
-    """
-    from maskdsl.cli.trial import Wish, checked_definition, constants_of, find_example, make_trial, shown_values
+    """The definition with what was set, else the constants and masks of its full size, and random tables."""
+    from maskdsl.cli.trial import Wish, checked_definition, full_values, make_trial
     from maskdsl.library.registry import shared
 
     target = find_target(what, shared())
     module, variant = checked_definition(target.source, target.name, shared())
-    shown = shown_values(find_example(module, variant))
-    values = {**shown, **constants_of(variant, {}), **parse_settings(settings)}
+    values = {**full_values(module, variant), **parse_settings(settings)}
     return make_trial(module, variant, Wish(values, lengths, heads=heads, examples=False))
 
 

@@ -113,6 +113,23 @@ def find_example(module: Module, variant: Variant) -> Example | None:
     return next((e for e in own if isinstance(e.expected, tuple)), next(iter(own), None))
 
 
+def full_example(module: Module, variant: Variant) -> Example | None:
+    """The example whose constants are those of a real size: the first one with a value that gives all that have no
+    default; without one, the example that is shown."""
+    needed = {*variant.constants} - {c for c, _ in variant.defaults}
+    full = (e for e in module.examples if e.target is variant and not isinstance(e.expected, tuple))
+    found = next((e for e in full if needed and needed <= e.constants.keys()), None)
+    return found or find_example(module, variant)
+
+
+def full_values(module: Module, variant: Variant) -> dict[str, Any]:
+    """Constants and masks for a definition at full size: the defaults, and what the example of a real size says; else
+    what the example that is shown says of those without a default."""
+    example, defaults = full_example(module, variant), constants_of(variant, {})
+    shown = shown_values(example)
+    return {**shown, **defaults} if example is find_example(module, variant) else {**defaults, **shown}
+
+
 def verify_names(variant: Variant, fixed: Variant, values: Mapping[str, Any]) -> None:
     """Raise MaskError E0208 for a value whose name no parameter has, nor a table of a mask that was filled in."""
     names = list(dict.fromkeys(p.name for p in (*variant.parameters, *fixed.parameters)))

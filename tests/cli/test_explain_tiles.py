@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 from terminal import run
 
+import maskdsl
+from maskdsl.cli.tiles import make_tile_trial
+from maskdsl.library.manifest import Manifest
+
 IMAGES = "mask images(image: int[position]) = k <= q or (image[q] % 3 == image[k] % 3 and image[q] >= 0)\n"
 
 
@@ -18,6 +22,17 @@ def test_counts_of_a_window() -> None:
     assert "sliding_window(window = 300)" in done.out and "tiles of 128 × 128" in done.out
     assert re.search(r"by the formula +7 +19 +38 +59.4%", done.out)
     assert "every tile is decided" in done.out
+
+
+@pytest.mark.parametrize("one", [m for m in maskdsl.list() if m.kind != "score"], ids=lambda m: m.name)
+def test_every_shipped_mask_has_arguments_of_a_real_size(one: Manifest) -> None:
+    """Windows of a few tokens refuse longer sequences; all else takes them, with nothing set."""
+    try:
+        trial = make_tile_trial(one.name, [], (256, 256), 2)
+    except maskdsl.MaskError as problem:
+        assert one.name in ("swin", "swin_shifted", "swin_v2"), problem
+    else:
+        assert trial.constants.keys() == {p.name for p in one.constants}
 
 
 def test_machines_get_the_same() -> None:
