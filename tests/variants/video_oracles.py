@@ -146,8 +146,8 @@ ORACLES: dict[str, Oracle] = {
         mask=svg_temporal,
         constants=({}, {"prompt": 5, "frame": 12, "frames": 4, "width": 1}, {"prompt": 0, "frame": 9}),
     ),
-    "spatial": Oracle(mask=spatial, constants=frames),
-    "temporal": Oracle(mask=temporal, constants=frames),
+    "spatial_attention": Oracle(mask=spatial, constants=frames),
+    "temporal_attention": Oracle(mask=temporal, constants=frames),
     "frame_causal": Oracle(mask=frame_causal, constants=frames),
     "vsa": Oracle(mask=vsa, inputs=_tiles, constants=({}, {"tile": 4}, {"tile": 7})),
     "radial_attention": Oracle(
