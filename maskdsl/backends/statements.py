@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from maskdsl.ir.emission import Argument, Writer
 from maskdsl.ir.nodes import Literal, Lookup, Node, Op, Size, Symbol, Value
-from maskdsl.ir.ops import OPS, Function
+from maskdsl.ir.ops import OPS, Function, fold_literals
 from maskdsl.ir.types import Scalar, Table
 from maskdsl.ir.walk import topological
 
@@ -59,10 +59,19 @@ class Statements:
             case Lookup(table=table, indices=indices):
                 texts = [self.values[id(i)].text for i in indices]
                 return self._named(self.dialect.load(_number_of(table, self.tables), texts, node.type), node.type)
-            case Op(name=name, args=args):
-                write = self.dialect.writer(OPS[name])
-                return self._named(write(*(self.values[id(a)] for a in args)), node.type)
+            case Op():
+                return self._applied(node, [self.values[id(a)] for a in node.args])
         raise AssertionError(f"{type(node).__name__} has no place after the passes")
+
+    def _applied(self, node: Op, args: list[Argument]) -> Argument:
+        """The value of an operation. The table's columns write no operation on literals, nor a choice that is made."""
+        literals = [Literal(a.value, a.type) for a in args if a.value is not None]
+        if len(literals) == len(args):
+            value = fold_literals(node.name, *literals)
+            return Argument(self.dialect.literal(value), node.type, value)
+        if node.name == "choose" and args[0].value is not None:
+            return args[1 if args[0].value else 2]
+        return self._named(self.dialect.writer(OPS[node.name])(*args), node.type)
 
     def _named(self, text: str, scalar: Scalar) -> Argument:
         name = f"v{len(self.lines)}"
