@@ -66,7 +66,21 @@ def _compiled(signature: Signature) -> Callable[..., Any]:
     # Dynamo remembers which sizes varied by file, line and name, so those must differ as well.
     code = _attend.__code__.replace(co_name=f"attention_{digest}", co_filename=f"<maskdsl {digest}>")
     wrapper = FunctionType(code, _attend.__globals__, code.co_name)
-    return torch.compile(wrapper, fullgraph=True, dynamic=None if signature.dynamic else False)  # type: ignore[no-any-return]
+    dynamic = None if signature.dynamic else False
+    return torch.compile(wrapper, fullgraph=True, dynamic=dynamic, options=inductor_options())  # type: ignore[no-any-return]
+
+
+def inductor_options() -> dict[str, Any]:
+    """Options under which Inductor's C++ keeps the language's ints, which wrap around.
+
+    In C++ an overflow may mean anything: g++ takes `v + q < v` for `q < 0`, unless it is told not to. No option is for
+    further arguments, but the text of this one ends up among them as it is.
+    """
+    from torch._inductor import config
+
+    name = "enable_floating_point_contract_flag"
+    flag = getattr(config.cpp, name, None)
+    return {f"cpp.{name}": f"{flag} -fwrapv"} if isinstance(flag, str) else {}
 
 
 def _lists(mask: BlockMask) -> tuple[Tensor | None, ...]:

@@ -221,7 +221,8 @@ class _Function:
         return tidy(f"torch.where(k < 0, score, {result}).to(dtype)")
 
     def _assembled(self, body: Body, returned: str) -> str:
-        casts = [f"{n} = {COORDINATES[n]}.to(torch.int32)" for n in COORDINATES if n in self.reads]
+        cast = self.dialect.coordinate
+        casts = [f"{n} = {cast.format(COORDINATES[n])}" for n in COORDINATES if n in self.reads]
         if self.name == "score_mod":
             casts += ["dtype = score.dtype", *(["score = score.to(torch.float32)"] if "score" in body.read else [])]
         first = "score, " if self.name == "score_mod" else ""

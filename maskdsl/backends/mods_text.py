@@ -33,7 +33,7 @@ class Dialect:
     `lookup` takes the table's text, the indices' texts and the type; `constant` the text of a literal or of a length
     that must be a tensor, and its type. `support` are the functions that its expressions may call. A `terse` dialect
     takes its text from the program in its cheapest form (`mods_strength`). `repeats` says which rows write an argument
-    more than once: they get names.
+    more than once: they get names. `coordinate` makes an int32 of a coordinate's text.
     """
 
     literal: Callable[[Value], str]
@@ -44,6 +44,7 @@ class Dialect:
     name: str = ""
     terse: bool = False
     repeats: Callable[[Function], bool] = lambda function: False
+    coordinate: str = "{}.to(torch.int32)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +213,14 @@ def flash_constant(text: str, scalar: Scalar) -> str:
     return torch_constant(text, scalar)
 
 
-TORCH = Dialect(torch_literal, lambda f: f.torch, torch_lookup, torch_constant, TORCH_SUPPORT, "torch")
-"""The textbook form: for eager calls, for the CPU, and wherever precision comes first."""
+TORCH = Dialect(
+    torch_literal, lambda f: f.torch, torch_lookup, torch_constant, TORCH_SUPPORT, "torch",
+    coordinate="{}.long().int()",
+)  # fmt: skip
+"""The textbook form: for eager calls, for the CPU, and wherever precision comes first.
+
+torch traces coordinates as int32, so that `.int()` alone is nothing, but the CPU's kernels hold them in 64 bits.
+"""
 
 INDUCTOR = Dialect(
     torch_literal, lambda f: f.inductor or f.torch, torch_lookup, torch_constant, INDUCTOR_SUPPORT, "inductor",

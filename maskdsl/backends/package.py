@@ -27,7 +27,7 @@ from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
 from maskdsl.backends.closures import made, recipe_of, tensors_of
 from maskdsl.backends.flex_blocks import MaskMod
-from maskdsl.backends.flex_kernels import ScoreMod, Signature
+from maskdsl.backends.flex_kernels import ScoreMod, Signature, inductor_options
 from maskdsl.backends.package_patches import is_repaired, repaired_template
 from maskdsl.ir.types import Table
 from maskdsl.source.diagnostic import Diagnostic, MaskError
@@ -148,7 +148,8 @@ def build_package(contract: Contract, mods: Mods, path: Path, device: torch.devi
     with torch.no_grad(), repaired_template(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch warns of itself
         exported = torch.export.export(module, (tensors,), dynamic_shapes=([*dynamic],), strict=True)
-        torch._inductor.aoti_compile_and_package(exported, package_path=str(path))
+        options = inductor_options()
+        torch._inductor.aoti_compile_and_package(exported, package_path=str(path), inductor_configs=options)
 
 
 def source_of_package(path: Path) -> str:

@@ -92,7 +92,7 @@ import torch
 
 def make_mask_mod():
     def mask_mod(b, h, q_idx, kv_idx):
-        q = q_idx.to(torch.int32)
+        q = q_idx.long().int()
         return torch.full_like(q, True, dtype=torch.bool)
 
     return mask_mod
@@ -100,9 +100,9 @@ def make_mask_mod():
 
 def make_score_mod(slope):
     def score_mod(score, b, h, q_idx, kv_idx):
-        h = h.to(torch.int32)
-        q = q_idx.to(torch.int32)
-        k = kv_idx.to(torch.int32)
+        h = h.long().int()
+        q = q_idx.long().int()
+        k = kv_idx.long().int()
         dtype = score.dtype
         score = score.to(torch.float32)
         return (score - slope[h].to(torch.float32) * (q - k).to(torch.float32)).to(dtype)
