@@ -11,7 +11,9 @@ import typer
 from typer.core import TyperGroup
 
 from maskdsl.cli.outcome import Exit, fault, print_diagnostics
-from maskdsl.source.diagnostic import MaskError
+from maskdsl.library.files import reason
+from maskdsl.source.diagnostic import Diagnostic, MaskError
+from maskdsl.source.suggest import did_you_mean
 
 COMMANDS = ("check", "fmt", "list", "show", "explain", "compile", "gallery")
 """The commands in the order of the help; `maskdsl.cli.NAME` has a function `run` and says what it does."""
@@ -27,7 +29,8 @@ class Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of that name, or None."""
         if cmd_name not in COMMANDS:
-            return None
+            close = " ".join(did_you_mean(cmd_name, COMMANDS))
+            return ctx.fail(f"No such command '{cmd_name}'{f': {close}' if close else '.'}")
         app = typer.Typer(add_completion=False, rich_markup_mode=None)
         app.command(cmd_name)(import_module(f"maskdsl.cli.{cmd_name}").run)
         return typer.main.get_command(app)
@@ -58,19 +61,49 @@ def program() -> Any:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the program on the arguments (those of the process if None) and return its exit code."""
+    _never_stop_at_a_character()
     try:
-        program()(arguments, prog_name="maskdsl")
-    except SystemExit as ended:
-        return ended.code if isinstance(ended.code, int) else Exit.USAGE
+        return _ended(arguments)
     except MaskError as problem:
         print_diagnostics(problem.diagnostics)
         return Exit.DIAGNOSTICS
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.CLEAN
+        return _nobody_reads()
     except Exception as problem:  # the last handler: no traceback reaches the user unless asked for
         if os.environ.get("MASKDSL_DEBUG", "0") not in ("", "0"):
             raise
-        print_diagnostics([fault(problem)])
-        return Exit.FAULT
+        print_diagnostics([_refused(problem) if isinstance(problem, OSError) else fault(problem)])
+        return Exit.DIAGNOSTICS if isinstance(problem, OSError) else Exit.FAULT
+
+
+def _ended(arguments: list[str] | None) -> int:
+    """The exit code of a run that typer ends, once all that it printed is written."""
+    try:
+        program()(arguments, prog_name="maskdsl")
+        code: object = Exit.CLEAN
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # typer makes an exit of it
+            return _nobody_reads()
+        code = ended.code
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    return code if isinstance(code, int) else Exit.USAGE
+
+
+def _never_stop_at_a_character() -> None:
+    """What the terminal's encoding lacks is printed as an escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _nobody_reads() -> int:
+    """The reader of a pipe has seen enough; nothing more is written to it, not even at the end of Python."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ is not None else 1)
     return Exit.CLEAN
+
+
+def _refused(problem: OSError) -> Diagnostic:
+    """The diagnostic of what the system refused."""
+    what = f"`{problem.filename}`" if problem.filename else "a file or the output"
+    return Diagnostic("E0107", f"{what} cannot be read or written: {reason(problem)}")

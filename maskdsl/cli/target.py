@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast as python
 import math
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,12 +34,14 @@ def find_targets(text: str, registry: Registry) -> tuple[Target, ...]:
     Raises MaskError: E0211 for unknown names, E0107 for files that cannot be read, the reader's own when one does not
     parse.
     """
-    if Path(text).is_file() or (text.endswith(SUFFIX) and ":" not in text):
+    if os.path.isfile(text) or (text.endswith(SUFFIX) and ":" not in text):
         source = registry.read(Path(text))
         return tuple(Target(source, name) for name in registry.names(source))
     file, colon, name = text.rpartition(":")
     if not colon:
         return _registered(text, registry)
+    if not file or not name:
+        raise typer.BadParameter(f"{text!r} is not NAME, FILE or FILE:NAME")
     source = registry.read(Path(file))
     names = registry.names(source)
     if name not in names:
@@ -68,7 +71,7 @@ def find_target(text: str, registry: Registry) -> Target:
         return targets[0]
     names = [t.name for t in targets]
     message = f"{text} defines {len(names)} things" if names else f"{text} defines nothing"
-    first = f"{text}:{names[0]}" if Path(text).is_file() else "".join(names[:1])
+    first = f"{text}:{names[0]}" if os.path.isfile(text) else "".join(names[:1])
     ways = (f"say which: `{first}`",) if names else ()
     notes = (f"it defines {', '.join(f'`{n}`' for n in names)}",) if names else ()
     raise MaskError(Diagnostic("E0211", message, notes=notes, help=ways))
@@ -76,15 +79,24 @@ def find_target(text: str, registry: Registry) -> Target:
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
     """The values of `name=value` texts: numbers, true, false, inf, lists for tables; any other text is a mask's."""
-    return dict(map(_parse_setting, settings))
+    values: dict[str, Any] = {}
+    for name, value in map(_parse_setting, settings):
+        if name in values:
+            raise typer.BadParameter(f"'{name}' is given twice", param_hint="--set")
+        values[name] = value
+    return values
 
 
 def parse_sides(text: str, option: str, most: int) -> tuple[int, int]:
     """Two numbers from `N` or `QxK`, from 1 up to `most`. Raises BadParameter."""
     parts = text.lower().split("x")
-    if len(parts) > 2 or not all(p.isdigit() and 0 < int(p) <= most for p in parts):
+    if len(parts) > 2 or not all(_is_number(p) and 0 < int(p) <= most for p in parts):
         raise typer.BadParameter(f"{text!r} is not N or QxK with 1 to {most} tokens", param_hint=option)
     return int(parts[0]), int(parts[-1])
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 20
 
 
 def _parse_setting(setting: str) -> tuple[str, Any]:

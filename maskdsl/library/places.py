@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from maskdsl.library.files import SUFFIX, find_files
+from maskdsl.library.files import SUFFIX, find_files, located
 
 ENTRY_POINTS = "maskdsl.variants"
 SHIPPED = "maskdsl"
@@ -42,8 +42,8 @@ def find_registered_places() -> Iterator[tuple[Path, Place]]:
 
 def places_in(root: Path, library: str) -> Iterator[tuple[Path, Place]]:
     """The files of a library's folder, or the one file that it is, each with its place."""
-    root = root.resolve()
-    if root.is_file():
+    root = located(root)
+    if os.path.isfile(root):
         yield root, Place(library, (), root.stem)
     for path in find_files(root):
         *folders, file = path.relative_to(root).parts
@@ -58,8 +58,8 @@ def _shipped() -> Iterator[tuple[Path, Place]]:
 
 def _from_environment() -> Iterator[tuple[Path, Place]]:
     for part in filter(None, os.environ.get("MASKDSL_PATH", "").split(os.pathsep)):
-        path = Path(part).expanduser()
-        yield from places_in(path, path.resolve().stem)
+        path = located(Path(os.path.expanduser(part)))
+        yield from places_in(path, path.stem)
 
 
 @cache

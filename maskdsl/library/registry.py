@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maskdsl.library.files import SUFFIX, read_source, shown_path
+from maskdsl.library.files import SUFFIX, located, read_source, shown_path
 from maskdsl.library.places import Place, find_registered_places, places_in
 from maskdsl.source.diagnostic import Diagnostic, MaskError
 from maskdsl.source.suggest import did_you_mean
@@ -62,11 +62,11 @@ class Registry:
         path = Path(what)
         if isinstance(what, str) and not os.path.exists(what) and any(mark in what for mark in "={\n"):
             self._register_text(what)
-        elif path.is_dir():
-            self._registered += [(place, file) for file, place in places_in(path, path.resolve().name)]
+        elif os.path.isdir(path):
+            self._registered += [(place, file) for file, place in places_in(path, located(path).name)]
         else:
             self._parse(self.read(path))
-            self._registered.append((Place(path.resolve().parent.name, (), path.stem), path.resolve()))
+            self._registered.append((Place(located(path).parent.name, (), path.stem), located(path)))
         self._found = None
 
     def sources(self) -> Iterator[tuple[Place, Source]]:
@@ -79,10 +79,10 @@ class Registry:
 
     def read(self, path: Path) -> Source:
         """The source of a file: the same object until the file changes. Raises MaskError E0107."""
-        path = path.resolve()
+        path = located(path)
         try:
             state = path.stat()
-        except OSError:
+        except (OSError, ValueError):
             return read_source(path, shown_path(path))
         stamp = (state.st_mtime_ns, state.st_size)
         known = self._read.get(path)
@@ -141,7 +141,7 @@ class Registry:
         """
         if importer.path is not None:
             near = importer.path.parent.joinpath(*module).with_suffix(SUFFIX)
-            if near.is_file():
+            if os.path.isfile(near):
                 return self.read(near)
         if local:
             return None

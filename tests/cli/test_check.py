@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from terminal import run
+from terminal import ROOT, run
 
 GOOD = """## A query sees itself and the one before it.
 mask pair = 0 <= q - k < 2
@@ -76,6 +78,20 @@ def test_standard_input_is_a_file() -> None:
     assert run("check", "-", stdin=GOOD).code == 0
     done = run("check", "-", stdin="mask bad = nope\n")
     assert done.code == 1 and "--> <stdin>:1:12" in done.out
+
+
+@pytest.mark.parametrize("stdin, told", [(b"mask \xff", "byte 5 is not UTF-8 text"), (b"#" * 1_100_000, "too large")])
+def test_standard_input_that_is_no_program(stdin: bytes, told: str) -> None:
+    command = [sys.executable, "-m", "maskdsl", "check", "-"]
+    done = subprocess.run(command, input=stdin, capture_output=True, cwd=ROOT)
+    assert done.returncode == 1 and told in done.stdout.decode()
+
+
+def test_names_without_files_are_told(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = run("check", "empty", "", cwd=tmp_path)
+    assert done.code == 1
+    assert "`empty` holds no .mask files" in done.out and "`` cannot be read: it names no file" in done.out
 
 
 def test_warnings_fail_only_when_strict(folder: Path) -> None:

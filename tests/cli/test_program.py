@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
-from terminal import python, run
+from terminal import ROOT, python, run
 
 from maskdsl.cli.program import COMMANDS
 
@@ -49,7 +53,8 @@ def test_what_needs_no_torch_does_not_import_it(command: str) -> None:
     assert done.code == 0, done.out + done.err
 
 
-@pytest.mark.parametrize("words", ["explian E0305", "check", "list --jsno", "show causal --set window"])
+@pytest.mark.parametrize("words", ["explian E0305", "check", "list --jsno", "show causal --set window", "show :a", "show a.mask:",
+                                   "show causal --size ²", "show causal --set a=1 --set a=2"])
 def test_wrong_usage_ends_with_2(words: str) -> None:
     done = run(*words.split())
     assert done.code == 2
@@ -76,5 +81,39 @@ def test_a_fault_of_our_own_ends_with_3_and_shows_where_only_on_request(debug: s
 
 
 def test_a_closed_pipe_is_no_fault() -> None:
-    code = "import os, sys\nos.close(1)\nos.dup2(os.pipe()[1], 1)\nfrom maskdsl.cli.program import run\nrun(['list'])"
-    assert "E0001" not in python("-c", code).err
+    code = (
+        "import os, sys\nread, write = os.pipe()\nos.dup2(write, 1)\nos.close(read)\nos.close(write)\n"
+        "from maskdsl.cli.program import run\nsys.exit(run([{}]))"
+    )
+    for words in ("'list'", "'explain', 'clamp'", "'check', 'examples'"):
+        done = python("-c", code.format(words))
+        assert (done.code, done.out, done.err) == (0, "", "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_a_full_disk_is_told_and_is_no_fault() -> None:
+    for words in ("list", "explain clamp"):
+        script = f"{sys.executable} -m maskdsl {words} > /dev/full"
+        done = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 1 and "written: no space left on device" in done.stderr
+
+
+def test_characters_that_the_terminal_lacks_are_escaped(tmp_path: Path) -> None:
+    done = run("show", "causal", "--size", "3", PYTHONIOENCODING="ascii")
+    assert done.code == 0 and "3 \\xd7 3 queries" in done.out
+    (Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.mask"))).write_text("mask m = nothing\n")
+    done = run("check", ".", cwd=tmp_path)
+    assert done.code == 1 and "error[E0201]" in done.out
+
+
+@pytest.mark.parametrize("words", ["check {}", "show {}", "fmt {}", "check loop.mask", "show loop.mask", "check import.mask"])
+def test_paths_that_lead_nowhere_are_no_fault(words: str, tmp_path: Path) -> None:
+    (tmp_path / "loop.mask").symlink_to("loop.mask")
+    (tmp_path / "import.mask").write_text(f"from {'a' * 300} import x\n")
+    done = run(*words.format("a" * 300).split(), cwd=tmp_path)
+    assert done.code == 1 and "E0001" not in done.out + done.err
+
+
+def test_a_command_that_is_misspelt_is_told() -> None:
+    done = run("chek", "examples")
+    assert done.code == 2 and "No such command 'chek': did you mean `check`?" in done.err

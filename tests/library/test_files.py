@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from maskdsl.library.files import MOST_BYTES, find_files, read_source, shown_path
+from maskdsl.library.files import MOST_BYTES, find_files, located, read_source, shown_path
 from maskdsl.source.diagnostic import MaskError
 
 
@@ -51,3 +52,18 @@ def test_paths_are_shown_as_a_person_here_types_them(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     assert shown_path(Path.cwd() / "sub" / "a.mask") == "sub/a.mask"
     assert shown_path(Path("/elsewhere/a.mask")) == "/elsewhere/a.mask"
+
+
+def test_paths_that_lead_nowhere_are_told(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    assert refused(tmp_path / "loop")[1].endswith("too many levels of symbolic links")
+    assert refused(tmp_path / ("a" * 300))[1].endswith("file name too long")
+    assert refused(Path("a\0b"))[1].endswith("embedded null byte")
+    for path in (tmp_path / "loop", tmp_path / ("a" * 300), Path("a\0b")):
+        assert located(path).name == path.name
+
+
+def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mask")
+    (tmp_path / "nowhere.mask").symlink_to("none")
+    assert [p.name for p in find_files(tmp_path)] == ["nowhere.mask"]
