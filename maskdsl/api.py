@@ -48,7 +48,7 @@ def get(name: str, /, **constants: Any) -> Program:
     A mask is given by name ("causal"), as text ("k <= q") or as a program. Raises MaskError: E0211 for a name that is
     not registered, those of its file, E0208 and E0209 for parameters, E0301, E0302 and E0408 for values.
     """
-    entry = shared().find(name)
+    entry = shared().find(_text(name, "`maskdsl.get` takes a name"))
     return _program(entry.source, entry.name, constants)
 
 
@@ -79,6 +79,7 @@ def compile(text: str, name: str | None = None, /, **constants: Any) -> Program:
 
     Imports are those of the registered libraries. Raises MaskError as `load`.
     """
+    _text(text, "`maskdsl.compile` takes the text of definitions")
     source = _texts.setdefault(text, Source("<text>", text))
     if name is None:
         name = next(iter(shared().names(source)[::-1]), None)
@@ -145,6 +146,12 @@ def _program(source: Source, name: str | None, given: dict[str, Any]) -> Program
     return _programs[key]
 
 
+def _text(given: Any, wanted: str) -> str:
+    if not isinstance(given, str):
+        raise MaskError(Diagnostic("E0301", f"{wanted}, and a `{type(given).__name__}` was given"))
+    return given
+
+
 def _only(definitions: dict[str, Variant], source: Source) -> str:
     """The name of the one definition of a file."""
     names = [*definitions]
@@ -167,4 +174,6 @@ def _frozen(value: Any) -> Any:
     plain = value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value
     if isinstance(plain, Program):
         return plain
-    return (type(plain).__name__, repr(plain)) if isinstance(plain, bool | int | float | str) else object()
+    if isinstance(plain, int):
+        return (type(plain).__name__, plain)
+    return (type(plain).__name__, repr(plain)) if isinstance(plain, float | str) else object()

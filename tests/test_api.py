@@ -77,6 +77,14 @@ class TestFinding:
         assert codes(maskdsl.compile, "mask a = = b") == ["E0101"]
         assert codes(maskdsl.compile, "") == ["E0211"]
 
+    @pytest.mark.parametrize("given", [None, 3, b"mask a = k <= q", ["mask a = k <= q"]])
+    def test_what_is_no_text(self, given: Any) -> None:
+        assert codes(maskdsl.compile, given) == codes(maskdsl.get, given) == ["E0301"]
+
+    @pytest.mark.parametrize("path", ["a\0b.mask", "a" * 5000])
+    def test_what_names_no_file(self, path: str) -> None:
+        assert codes(maskdsl.load, path) == codes(maskdsl.register, path) == ["E0107"]
+
     def test_imports_in_a_text_are_the_librarys(self) -> None:
         assert dense(maskdsl.compile("from causal import causal\nmask a = causal and k > 0"), 2, 2) == [[0, 0], [0, 1]]
 
@@ -98,6 +106,7 @@ class TestConstants:
         [
             ({"windw": 3}, "E0208"), ({"window": 1.5}, "E0302"), ({"window": True}, "E0301"), ({"window": 0}, "E0408"),
             ({"window": "3"}, "E0301"), ({"window": [3]}, "E0301"), ({"window": 2**31}, "E0106"),
+            ({"window": 10**5000}, "E0106"),
         ],
     )  # fmt: skip
     def test_refused(self, given: dict[str, Any], code: str) -> None:
@@ -195,6 +204,11 @@ class TestPrograms:
     def test_sizes_that_make_no_sense(self, sizes: dict[str, Any]) -> None:
         assert codes(maskdsl.get("alibi_slopes").bind, sizes=sizes) == ["E0607"]
 
+    def test_sizes_that_a_table_has_already(self) -> None:
+        program = maskdsl.get("alibi")
+        assert codes(program.bind, slope=[1.0, 0.5], sizes={"head": 3}) == ["E0607"]
+        assert program.bind(slope=[1.0, 0.5], sizes={"head": 2}).sizes["head"] == 2
+
     def test_a_table_may_be_called_sizes(self) -> None:
         program = maskdsl.compile("mask m(sizes: int[batch]) = k < sizes[b]")
         assert dense(program.bind(sizes=[1]), 1, 2) == [[1, 0]]
@@ -268,6 +282,10 @@ class TestCalls:
         assert np.array_equal(alibi.reference(tensor, tensor, tensor, slope=np.array([0.1, 0.2])), expected)
         assert np.allclose(alibi.reference(q.tolist(), q, q, slope=[0.1, 0.2]), expected, atol=1e-6)
         assert np.allclose(alibi.reference(tensor.bfloat16(), tensor, tensor, slope=[0.1, 0.2]), expected, atol=0.1)
+
+    @pytest.mark.parametrize("value", ["a", None, [[1.0], [1.0, 2.0]], object()])
+    def test_reference_of_what_is_no_array(self, value: Any) -> None:
+        assert codes(maskdsl.get("causal").reference, value, value, value) == ["E0608"]
 
     def test_reference_of_nothing(self) -> None:
         q, k = np.ones((1, 1, 3, 4)), np.ones((1, 1, 0, 4))

@@ -140,7 +140,8 @@ class Program:
         if "sizes" not in self.tables and isinstance(given.get("sizes"), Mapping):
             sizes = given.pop("sizes")
         owner = Owner(self._variant.name, self._variant.span, self._variant.tables, self._constants)
-        return bind_tables(owner, given), check_given_sizes(self._variant, sizes)
+        bound = bind_tables(owner, given)
+        return bound, check_given_sizes(self._variant, sizes, bound.sizes)
 
     def _lowered(self) -> Lowering:
         if self._lowering is None:
@@ -158,8 +159,11 @@ class Program:
         return self._bare
 
 
-def check_given_sizes(variant: Variant, sizes: Mapping[str, Any]) -> dict[str, int]:
-    """The sizes that a user gave by axis. Raises MaskError E0607 for an axis that is unknown or not a positive int."""
+def check_given_sizes(variant: Variant, sizes: Mapping[str, Any], bound: Mapping[str, int]) -> dict[str, int]:
+    """The sizes that a user gave by axis, beside those of the bound tables.
+
+    Raises MaskError E0607 for an axis that is unknown, is not a positive int, or has another size in a table.
+    """
     known = (*BUILT_IN_AXES, *LENGTHS)
     for axis, size in sizes.items():
         if axis not in known:
@@ -170,6 +174,10 @@ def check_given_sizes(variant: Variant, sizes: Mapping[str, Any]) -> dict[str, i
             what = "more than is possible" if isinstance(size, int) and size > LONGEST else "no positive int"
             message = f"`sizes` gives `{axis}` as {size!r}, which is {what}"
             raise MaskError(Diagnostic("E0607", message, variant.span))
+        if axis != "position" and bound.get(axis, size) != size:
+            table = next(t for t in variant.tables if axis in t.axes)
+            message = f"`{axis}` is {bound[axis]} in `{table.name}`, and {size} in `sizes`"
+            raise MaskError(Diagnostic("E0607", message, table.span))
     return dict(sizes)
 
 

@@ -14,7 +14,7 @@ from maskdsl.binding.tables import BoundTables
 from maskdsl.ir.nodes import Variant
 from maskdsl.ir.types import FLOAT, Table
 from maskdsl.meaning.facts import all_facts
-from maskdsl.source.diagnostic import MaskError
+from maskdsl.source.diagnostic import Diagnostic, MaskError
 
 Array = np.ndarray[Any, Any]
 
@@ -26,7 +26,7 @@ def reference(
 
     Raises MaskError E0608 and E0607 for shapes, E0605 for tables that break a fact.
     """
-    q, k, v = (_floats(x) for x in qkv)
+    q, k, v = (_floats(x, name, variant) for x, name in zip(qkv, "qkv", strict=True))
     lengths = check_shapes(q.shape, k.shape, v.shape, variant.span)
     carriers = {axis: t for t in bound.tensors for axis in t.axes if isinstance(axis, str)}
     known = check_sizes(lengths, {**bound.sizes, **sizes}, carriers, variant.span)
@@ -45,6 +45,10 @@ def _values(table: Table, tensor: Any, given: Any) -> Array:
     return given if exact else as_array(tensor)
 
 
-def _floats(x: Any) -> Array:
-    """The values as float64, of a tensor or of whatever NumPy understands."""
-    return np.asarray(as_array(x) if hasattr(x, "detach") else x, np.float64)
+def _floats(x: Any, name: str, variant: Variant) -> Array:
+    """The values as float64, of a tensor or of whatever NumPy understands. Raises MaskError E0608 for the rest."""
+    try:
+        return np.asarray(as_array(x) if hasattr(x, "detach") else x, np.float64)
+    except (TypeError, ValueError):
+        told = f"`{name}` is a `{type(x).__name__}` that holds no array of numbers"
+        raise MaskError(Diagnostic("E0608", told, variant.span)) from None

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from maskdsl.ir.types import BOOL, FLOAT, INT, Scalar, Table
+from maskdsl.meaning.constants import LARGEST_INT
+from maskdsl.meaning.requirements import shown
 from maskdsl.source.diagnostic import Diagnostic, Label, MaskError
 from maskdsl.source.suggest import did_you_mean
 from maskdsl.source.text import Span
@@ -92,6 +94,9 @@ def _checked(table: Table, value: Any) -> tuple[Tensor | None, list[Diagnostic]]
         return None, [tensor]
     if str(tensor.dtype).removeprefix("torch.") not in DTYPES[table.type]:
         return None, [_wrong_dtype(table, tensor)]
+    if str(tensor.layout) != "torch.strided":
+        advice = (f"`{table.name}={table.name}.to_dense()` converts it",)
+        return None, [Diagnostic("E0603", f"`{table.name}` is a sparse tensor", table.span, help=advice)]
     if not table.axes and tensor.numel() == 1:
         # A captured tensor of no axes is refused by one of flex's backends.
         return tensor.reshape(1), []
@@ -108,12 +113,22 @@ def _converted(table: Table, value: Any) -> Tensor | Diagnostic:
     except ValueError:
         return Diagnostic("E0602", f"`{table.name}` is a list of lists of different lengths", table.span)
     kinds = {BOOL: "b", INT: "iu", FLOAT: "fiu"}[table.type]
+    if table.type is INT and not hasattr(value, "dtype") and (beyond := _beyond_int(array)) is not None:
+        told = f"`{table.name}` holds a number that is not within {-LARGEST_INT - 1:,} to {LARGEST_INT:,}"
+        return Diagnostic("E0106", told, table.span, f"{shown(beyond)} was given")
     if array.dtype.kind not in kinds or (table.type is FLOAT and array.dtype.kind != "f" and hasattr(value, "dtype")):
         return _wrong_value(table, value, array)
     if table.type is FLOAT:
         return torch.from_numpy(np.array(array, dtype=array.dtype if array.dtype == np.float16 else np.float32))
     small = array.dtype.kind == "u" and array.dtype != np.uint8
     return torch.from_numpy(np.array(array, dtype=np.int64 if small else array.dtype))
+
+
+def _beyond_int(array: np.ndarray) -> int | None:
+    """The first of some whole numbers that is no int of the language; arrays with a dtype of their own are cut."""
+    if array.dtype.kind not in "iuO" or not all(type(x) is int for x in array.ravel().tolist()):
+        return None
+    return next((x for x in array.ravel().tolist() if not -LARGEST_INT - 1 <= x <= LARGEST_INT), None)
 
 
 def _wrong_value(table: Table, value: Any, array: np.ndarray) -> Diagnostic:

@@ -62,7 +62,9 @@ def constants_of(root: Node) -> list[Constant]:
 
 
 def shown(value: Value) -> str:
-    """A value as the language writes it."""
+    """A value as the language writes it; of an int too long for any line its length."""
+    if isinstance(value, int) and value.bit_length() > 256:
+        return f"a number of {value.bit_length():,} bits"
     return str(value).lower() if isinstance(value, bool) else repr(value)
 
 

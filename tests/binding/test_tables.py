@@ -126,6 +126,20 @@ def test_lists_join_the_tensors_beside_them() -> None:
     assert bound.tensors[PREFIX].device.type == "meta" and bound.converted == {PREFIX}
 
 
+@pytest.mark.parametrize("value", [2**31, -(2**31) - 1, 2**40, 2**70, [1, 2**31], [[1, -(2**63)]]])
+def test_whole_numbers_that_are_no_ints_are_refused(value: Any) -> None:
+    one = table("w", INT) if isinstance(value, int) else table("w", INT, *("n", "m")[: 1 + isinstance(value[0], list)])
+    assert refused(one, w=value) == [("E0106", "`w` holds a number that is not within -2,147,483,648 to 2,147,483,647")]
+
+
+def test_arrays_of_wider_ints_are_cut_when_they_are_read() -> None:
+    assert bind(table("w", INT), w=np.array(2**40)).tensors[table("w", INT)].dtype == torch.int64
+
+
+def test_sparse_tensors_are_refused() -> None:
+    assert refused(SLOPE, slope=torch.ones(3).to_sparse()) == [("E0603", "`slope` is a sparse tensor")]
+
+
 def test_all_mistakes_at_once() -> None:
     found = refused(SLOPE, PREFIX, SEEN, slope=[[1.0]], prefix=[0.5])
     assert [code for code, _ in found] == ["E0601", "E0602", "E0603"]
