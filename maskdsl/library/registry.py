@@ -155,10 +155,21 @@ class Registry:
 
     def check(self, source: Source) -> Module:
         """The checked meaning of a source; it and its imports are checked again only when one of them has changed."""
+        from maskdsl.meaning.imports import Library
         from maskdsl.meaning.module import Checked, check
 
         self._forget_changed(source, set())
-        return check(source, self._load_and_note, Checked(self._modules), self._module_names)
+        library = Library(self._module_names, self._import_of)
+        return check(source, self._load_and_note, Checked(self._modules), library)
+
+    def _import_of(self, name: str) -> str:
+        """The line that imports the one registered definition of a name, "" where there is none, or several."""
+        entries = self._answers((), name)
+        if len(entries) != 1:
+            return ""
+        place = entries[0].place
+        alone = sum(p.answers_to((place.stem,)) for p, _ in self._everything()) == 1
+        return f"from {'.'.join((*(() if alone else place.folders), place.stem))} import {name}"
 
     def _module_names(self) -> list[str]:
         return sorted({place.stem for place, _ in self._everything()})

@@ -59,9 +59,12 @@ def allowances_of(file: ast.File) -> Iterator[Allowance]:
     source = file.span.source
     found = [(c, m) for c in comments_of(source).waiting if c.alone and (m := _ALLOW.fullmatch(c.text))]
     spans = _Spans([d.span for d in file.definitions] if found else [])
+    starts: dict[Span, int] = {}
     for comment, match in found:
         below = spans.after(comment.start)
-        about = below if below is not None and _start_above(source, below.start) <= comment.start else None
+        if below is not None and below not in starts:
+            starts[below] = _start_above(source, below.start)
+        about = below if below is not None and starts[below] <= comment.start else None
         span = Span(source, comment.start, comment.start + len(comment.text))
         yield Allowance(match[1], match[3].strip() if match[2] else "", span, about)
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from maskdsl.ir.types import BOOL, INT, Axis, Scalar, Table
 from maskdsl.source.diagnostic import Diagnostic, Label
 from maskdsl.source.text import Span
+
+MOST_ADVISED = 50
+"""Names are compared with those that there are until a file has this many errors: it takes long where both are many."""
 
 WIDEST = 48
 """Quoted text longer than this many characters is cut."""
@@ -14,10 +18,14 @@ WIDEST = 48
 
 @dataclass(slots=True)
 class Findings:
-    """Diagnostics in the order found, and how many are errors; the same mistake at the same place is kept once."""
+    """Diagnostics in the order found, and how many are errors; the same mistake at the same place is kept once.
+
+    `line_for` gives the line that would import a name, "" where there is none.
+    """
 
     diagnostics: list[Diagnostic] = field(default_factory=list)
     errors: int = 0
+    line_for: Callable[[str], str] = lambda name: ""
     _known: set[tuple[str, str, Span | None]] = field(default_factory=set)
 
     def tell(

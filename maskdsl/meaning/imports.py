@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from maskdsl.meaning.findings import Findings
+from maskdsl.meaning.findings import MOST_ADVISED, Findings
 from maskdsl.source.diagnostic import MaskError
 from maskdsl.source.suggest import did_you_mean
 from maskdsl.source.text import Source, Span
@@ -32,15 +32,24 @@ class Parsed:
     modules: list[Parsed | None] = field(default_factory=list)
 
 
-Modules = Callable[[], Iterable[str]]
-"""The names of modules that could be imported, asked for when one is not found."""
+@dataclass(frozen=True, slots=True)
+class Library:
+    """What there is to import, asked for when a name is not known: the names of modules; and of a definition's name
+    the line that imports it, "" where no module, or more than one, has such a definition.
+    """
+
+    modules: Callable[[], Iterable[str]] = list
+    line_for: Callable[[str], str] = lambda name: ""
+
+
+NOTHING = Library()
 
 
 def gather(
-    source: Source, load: Loader, known: Collection[Source] = (), modules: Modules = list
+    source: Source, load: Loader, known: Collection[Source] = (), library: Library = NOTHING
 ) -> list[Parsed]:
     """The file and all that it imports, imported files first; imports of the files in `known` are not followed."""
-    reader = _Reader(load, modules)
+    reader = _Reader(load, library)
     root = reader.read(source)
     done: list[Parsed] = []
     path: list[tuple[Parsed, Iterator[ast.Use]]] = [(root, iter(root.file.uses))]
@@ -64,16 +73,16 @@ def gather(
 class _Reader:
     """The files of one run, each parsed once."""
 
-    def __init__(self, load: Loader, modules: Modules) -> None:
+    def __init__(self, load: Loader, library: Library) -> None:
         self.load = load
-        self.modules = modules
+        self.library = library
         self.parsed: dict[object, Parsed] = {}
 
     def read(self, source: Source) -> Parsed:
         key = source if source.path is None else str(source.path.resolve())
         if key not in self.parsed:
             file, diagnostics = parse(source)
-            findings = Findings()
+            findings = Findings(line_for=self.library.line_for)
             for diagnostic in diagnostics:
                 findings.add(diagnostic)
             self.parsed[key] = Parsed(source, file, findings)
@@ -89,14 +98,15 @@ class _Reader:
                 parsed.findings.add(diagnostic if diagnostic.span else replace(diagnostic, span=_module_span(use)))
             return None
         if source is None:
-            _refuse_unknown(parsed, use, self.modules)
+            _refuse_unknown(parsed, use, self.library)
         return None if source is None else self.read(source)
 
 
-def _refuse_unknown(parsed: Parsed, use: ast.Use, modules: Modules) -> None:
+def _refuse_unknown(parsed: Parsed, use: ast.Use, library: Library) -> None:
     name = ("." if use.local else "") + ".".join(n.text for n in use.module)
     where = "in this file's own folder" if use.local else "near this file, nor among the registered libraries"
-    advice = did_you_mean(use.module[-1].text, () if use.local else modules())
+    known = () if use.local or parsed.findings.errors >= MOST_ADVISED else library.modules()
+    advice = did_you_mean(use.module[-1].text, known)
     parsed.findings.tell("E0204", f"no module `{name}` {where}", _module_span(use), help=advice)
 
 

@@ -9,7 +9,7 @@ from maskdsl.ir import ops
 from maskdsl.ir.nodes import COORDINATES, Fill, Lookup, Node, Op, Size, Symbol, Use
 from maskdsl.ir.ops import FUNCTIONS
 from maskdsl.ir.types import BUILT_IN_AXES, FLOAT, Constant, Hole, Table
-from maskdsl.meaning.findings import counted, quoted, spelt
+from maskdsl.meaning.findings import MOST_ADVISED, counted, quoted, spelt
 from maskdsl.meaning.lowering import Lowering, Setting
 from maskdsl.meaning.scope import OWN_NAMES, PLACE_NAMES, Given, Local
 from maskdsl.source.diagnostic import Label
@@ -17,9 +17,6 @@ from maskdsl.source.suggest import did_you_mean
 from maskdsl.source.text import Span
 from maskdsl.syntax import ast
 from maskdsl.syntax.habits import NAMES
-
-MOST_ADVISED = 50
-"""Names are compared with those in scope until a file has this many errors: it takes long where both are many."""
 
 
 def place_symbol(name: str, span: Span) -> Node:
@@ -79,6 +76,8 @@ def refuse_unknown(lowering: Lowering, name: ast.Name, *, called: bool = False) 
     advice: tuple[str, ...] = ()
     if name.text in NAMES:
         advice = (NAMES[name.text],)
+    elif lowering.findings.errors < MOST_ADVISED and (line := lowering.findings.line_for(name.text)):
+        advice = (f"import it: `{line}`",)
     elif lowering.findings.errors < MOST_ADVISED:
         advice = did_you_mean(name.text, [*lowering.scope, *(FUNCTIONS if called else (*PLACE_NAMES, "score"))])
     lowering.findings.tell("E0201", f"unknown name `{name.text}`", name.span, help=advice)

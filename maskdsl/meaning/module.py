@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from maskdsl.ir.nodes import Variant
 from maskdsl.meaning.examples import Example, lower_example
 from maskdsl.meaning.findings import Findings
-from maskdsl.meaning.imports import Loader, Modules, Parsed, gather
+from maskdsl.meaning.imports import NOTHING, Library, Loader, Parsed, gather
 from maskdsl.meaning.lints import lint_definition, lint_examples
 from maskdsl.meaning.lower_definitions import lower_definition
 from maskdsl.meaning.names import check_name, refuse_second
@@ -54,15 +54,15 @@ class Checked:
     modules: dict[Source, Module] = field(default_factory=dict)
 
 
-def check(source: Source, load: Loader, checked: Checked | None = None, modules: Modules = list) -> Module:
+def check(source: Source, load: Loader, checked: Checked | None = None, library: Library = NOTHING) -> Module:
     """The meaning of a file and every diagnostic about it; never raises for what the file says.
 
-    `load` finds imported modules; each is checked once, and what `checked` holds is not checked again. `modules` names
-    those there are, for advice.
+    `load` finds imported modules; each is checked once, and what `checked` holds is not checked again. `library` is
+    what there is to import, for advice.
     """
     known = (checked or Checked()).modules
     if source not in known:
-        for parsed in gather(source, load, known, modules):
+        for parsed in gather(source, load, known, library):
             if parsed.source not in known:
                 known[parsed.source] = _check_file(parsed, known)
     return known[source]

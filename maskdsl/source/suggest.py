@@ -25,8 +25,11 @@ def did_you_mean(name: str, scope: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"did you mean `{n}`?" for n in suggest_names(name, scope))
 
 
-def edit_distance(a: str, b: str) -> int:
-    """How many characters to insert, drop, replace or swap with their neighbour (optimal string alignment)."""
+def edit_distance(a: str, b: str, most: int = LONGEST) -> int:
+    """How many characters to insert, drop, replace or swap with their neighbour (optimal string alignment).
+
+    Beyond `most` it is some number beyond `most`.
+    """
     before: list[int] = []
     above = list(range(len(b) + 1))
     for i, x in enumerate(a):
@@ -36,6 +39,8 @@ def edit_distance(a: str, b: str) -> int:
             if i and j and x == b[j - 1] and a[i - 1] == y:
                 cost = min(cost, before[j - 1] + 1)
             row.append(cost)
+        if min(row) > most and min(above) > most:
+            return most + 1
         before, above = above, row
     return above[-1]
 
@@ -48,7 +53,11 @@ def _rank(name: str, known: str) -> int | None:
     if sorted(a.split("_")) == sorted(b.split("_")):
         return 1
     allowed = max(1, min(len(a), len(b)) // 3)
-    if len(min(a, b, key=len)) > 1 and abs(len(a) - len(b)) <= allowed and (far := edit_distance(a, b)) <= allowed:
-        return far
+    may_be_near = len(min(a, b, key=len)) > 1 and abs(len(a) - len(b)) <= allowed
+    # Every letter that the other name lacks takes a change.
+    if may_be_near and max(len({*a} - {*b}), len({*b} - {*a})) <= allowed:
+        far = edit_distance(a, b, allowed)
+        if far <= allowed:
+            return far
     shorter, longer = sorted((a, b), key=len)
     return allowed + 1 if len(shorter) >= 3 and longer.startswith(shorter) else None

@@ -15,7 +15,7 @@ from maskdsl.source.text import Source, Span
 from maskdsl.syntax.expectations import expectation
 from maskdsl.syntax.foreign import FOREIGN
 from maskdsl.syntax.habits import CHARACTERS
-from maskdsl.syntax.misplaced import MISPLACED, picture_row, stray_row
+from maskdsl.syntax.misplaced import MISPLACED, bare_row, picture_row, stray_row
 from maskdsl.syntax.stop import CLOSER, Stop, shorten, stop_of
 
 Rule = Callable[[Stop], Diagnostic | None]
@@ -113,4 +113,4 @@ def _called(character: str) -> str:
     return f"{shown}({number}{f', {name}' if name else ''})"
 
 
-RULES: tuple[Rule, ...] = (picture_row, unclosed, stray_row, *FOREIGN, strange, mismatched, *MISPLACED)
+RULES: tuple[Rule, ...] = (picture_row, bare_row, unclosed, stray_row, *FOREIGN, strange, mismatched, *MISPLACED)

@@ -121,6 +121,8 @@ NAMES: dict[str, str] = {
     "log_sigmoid": "write `logsigmoid(x)`", "shape": "the length of an axis is `size(axis)`",
     "k_len": _LENGTHS,
     "len": _LENGTHS, "seq_len": _LENGTHS, "q_length": _LENGTHS, "kv_length": _LENGTHS, "Lq": _LENGTHS, "Lk": _LENGTHS,
+    **dict.fromkeys("d dim d_k d_head head_dim head_size".split(), "the length of a head's vectors is not known "
+                    "here: give it as a constant, such as `head_dim: int = 64`"),
     "num_heads": "the number of heads is `size(head)`", "n_heads": "the number of heads is `size(head)`",
     "batch_size": "the number of batch rows is `size(batch)`",
     "Infinity": _INFINITE,

@@ -13,6 +13,9 @@ from maskdsl.syntax.stop import Stop, line_around, outside_brackets, shorten
 
 FIELDS = ("mask", "score", "scale", "sink", "normalize")
 KINDS = ("mask", "score", "variant", "example")
+SCALARS = ("bool", "int", "float", "mask")
+COORDINATES = tuple("b h q k q_idx kv_idx k_idx score batch head batch_idx head_idx".split())
+"""What torch's mods take as parameters, and this language does not."""
 AFTER_A_BODY = ("where", "requires", "then", *FIELDS, "variant", "example")
 ROW = re.compile(r"\|[ \t]*[x.]([ \t]*[x.])*[ \t\r]*(#.*)?")
 
@@ -28,6 +31,14 @@ def picture_row(stop: Stop) -> Diagnostic | None:
     if "ROW" in stop.expected:
         return _bad_row(stop, line)
     return None
+
+
+def bare_row(stop: Stop) -> Diagnostic | None:
+    """A row of a picture without its bar."""
+    text, at = stop.source.text, stop.place.start
+    if "ROW" not in stop.expected or stop.text not in ("x", ".") or text[text.rfind("\n", 0, at) + 1 : at].strip():
+        return None
+    return stop.wrong("a row of a picture begins with `|`", "write `| x . .`")
 
 
 def stray_row(stop: Stop) -> Diagnostic | None:
@@ -74,13 +85,29 @@ def lonely_doc(stop: Stop) -> Diagnostic | None:
 
 
 def untyped_parameter(stop: Stop) -> Diagnostic | None:
-    """A parameter without its type."""
-    if stop.expected != {"COLON"} or stop.text not in (",", ")", "="):
+    """A parameter without its type, perhaps a coordinate; or with the type before it."""
+    if stop.expected != {"COLON"}:
         return None
     name = stop.before[-1]
+    if name.text in SCALARS and re.match(r"[A-Za-z_]", stop.text):
+        return stop.wrong("a parameter's type follows its name", f"write `{shorten(stop.text)}: {name.text}`")
+    if stop.text not in (",", ")", "="):
+        return None
+    if name.text in COORDINATES:
+        help = "`b`, `h`, `q`, `k` and a score's `score` are there without being declared: leave them out"
+        return stop.wrong(f"`{name.text}` is no parameter", help, span=name)
     return stop.wrong(f"the parameter `{shorten(name.text)}` has no type",
                       f"write `{shorten(name.text)}: int`, or `bool`, `float`, `mask`, or a table such as `int[batch]`",
                       span=name)
+
+
+def second_bracket(stop: Stop) -> Diagnostic | None:
+    """`t[b][q]`, and `[…]` after what is no table."""
+    if stop.text != "[" or stop.previous not in ("]", ")") or not stop.wants_operator:
+        return None
+    if stop.previous == ")":
+        return stop.wrong("only a table has indices", "a table is named: `t[b, q]`")
+    return stop.wrong("a table is indexed once", "all its indices stand in one pair of brackets: `t[b, q]`")
 
 
 def mask_axes(stop: Stop) -> Diagnostic | None:
@@ -163,13 +190,20 @@ def choice(stop: Stop) -> Diagnostic | None:
 def quantifier(stop: Stop) -> Diagnostic | None:
     """`any`, `all` or `sum` without `for … in range(…)`."""
     if "_FOR" in stop.expected and stop.text in (")", ",", ""):
-        kind = next((a.text for a, b in pairwise(stop.before) if stop.opened and b == stop.opened[-1]), "any")
+        kind = _before_bracket(stop) or "any"
         return stop.wrong(f"`{kind}` must be told what it counts", f"write `{kind}(… for i in range(n))`")
     if stop.expected in ({"_RANGE"}, {"_IN"}):
         return stop.wrong("a quantifier counts over a range", "write `for i in range(n)` or `range(start, stop)`")
+    if stop.text == "," and stop.expected == {"RPAR"} and _before_bracket(stop) == "range":
+        return stop.wrong("a range takes no step", "take the multiple in the body: `any(… 2 * i … for i in range(n))`")
     if stop.text == "for":
         return stop.wrong("`for` stands only in `any(…)`, `all(…)` and `sum(…)`", "write `any(… for i in range(n))`")
     return None
+
+
+def _before_bracket(stop: Stop) -> str:
+    """The word before the innermost open bracket."""
+    return next((a.text for a, b in pairwise(stop.before) if stop.opened and b == stop.opened[-1]), "")
 
 
 def buried_not(stop: Stop) -> Diagnostic | None:
@@ -184,6 +218,6 @@ def _last(stop: Stop, text: str) -> Span:
 
 
 MISPLACED: tuple[Callable[[Stop], Diagnostic | None], ...] = (
-    unknown_kind, lonely_doc, untyped_parameter, mask_axes, braces, unknown_field, order, late_edition,
+    unknown_kind, lonely_doc, untyped_parameter, second_bracket, mask_axes, braces, unknown_field, order, late_edition,
     choice, quantifier, buried_not,
 )  # fmt: skip

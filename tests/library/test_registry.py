@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from time import process_time
 
 import pytest
 
@@ -33,6 +34,31 @@ def refused(registry: Registry, name: str) -> str:
         registry.find(name)
     assert [d.code for d in caught.value.diagnostics] == ["E0211"]
     return str(caught.value)
+
+
+# ---------------------------------------------------------------- advice
+
+
+def test_a_name_that_a_library_has_is_to_be_imported(registry: Registry, tmp_path: Path) -> None:
+    write(tmp_path / "a" / "causal.mask", "mask other = k < q")
+    registry.register(tmp_path)
+    text = "mask m = causal and gemma2_local or nowhere or other"
+    found = registry.check(Source("m.mask", text)).diagnostics
+    help = {d.span.text: d.help for d in found if d.span and d.code == "E0201"}
+    assert help["causal"] == ("import it: `from base.causal import causal`",)
+    assert help["gemma2_local"] == ("import it: `from gemma2 import gemma2_local`",)
+    assert help["other"] == ("import it: `from a.causal import other`",)
+    assert help["nowhere"] == ()
+    lines = "\n".join(h[0].split("`")[1] for h in help.values() if h)
+    assert not [d for d in registry.check(Source("n.mask", f"{lines}\nmask m = causal or other")).diagnostics if d.severity == "error"]
+
+
+def test_advice_about_many_names_is_quick(registry: Registry) -> None:
+    lines = [f"from nothing{i} import causal as c{i}" for i in range(2000)]
+    lines += [f"mask alpha{i} = betaa{i}" for i in range(1000)]
+    start = process_time()
+    assert len(registry.check(Source("m.mask", "\n".join(lines))).diagnostics) >= 3000
+    assert process_time() - start < 4.0
 
 
 # ---------------------------------------------------------------- names

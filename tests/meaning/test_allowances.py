@@ -106,5 +106,14 @@ def test_many_allowances_are_settled_soon() -> None:
     assert process_time() - start < 1.0
 
 
+def test_many_allowances_of_one_definition_are_read_soon() -> None:
+    text = "# allow W0802: never\n" * 5000 + "## D.\nmask m = k <= q\nexample m\n    | x\n"
+    module = check(Source("page.mask", text, Path("page.mask")), lambda *_: None)
+    assert module.file is not None
+    start = process_time()
+    assert len(settle(module.file, module.diagnostics)) == 5000
+    assert process_time() - start < 2.0
+
+
 def test_errors_are_reported_without_talk_of_allowances() -> None:
     assert codes("## D.\n# allow W0806: meant\nmask m = nope\n\nexample m\n    | x\n") == [("E0201", 3)]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from meaning import checked, codes, loader, marked
 
+from maskdsl.meaning.imports import Library
 from maskdsl.meaning.module import Checked, check
 from maskdsl.source.diagnostic import Diagnostic, MaskError
 from maskdsl.source.text import Source
@@ -19,11 +20,20 @@ def test_names_and_aliases() -> None:
 
 def test_unknown_modules_and_names() -> None:
     assert marked("from zork import x\nmask m = x and k < q") == [("E0204", "zork")]
-    module = check(Source("m", "from zork import x\nmask m = x and k < q"), loader({}), modules=lambda: ["zorg", "a"])
+    source = Source("m", "from zork import x\nmask m = x and k < q")
+    module = check(source, loader({}), library=Library(lambda: ["zorg", "a"]))
     assert module.diagnostics[0].help == ("did you mean `zorg`?",)
     assert marked("from .a.b import x\nmask m = x and k < q") == [("E0204", "a.b")]
     found = checked("from a import causl\nmask m = causl", {"a": "mask causal = k <= q"}).diagnostics
     assert [(d.code, d.help) for d in found] == [("E0205", ("did you mean `causal`?",))]
+
+
+def test_names_that_could_be_imported() -> None:
+    source = Source("m", "mask m = causal or k < windw where window = 3\nmask n = squiggle")
+    lines = {"causal": "from base.causal import causal"}
+    found = check(source, loader({}), library=Library(line_for=lambda name: lines.get(name, ""))).diagnostics
+    help = [d.help for d in found if d.code == "E0201"]
+    assert help == [("import it: `from base.causal import causal`",), ("did you mean `window`?",), ()]
 
 
 def test_a_module_offers_its_own_definitions() -> None:

@@ -56,3 +56,8 @@ def _oracle(a: str, b: str) -> int:
 @given(st.text("abc_", max_size=7), st.text("abc_", max_size=7))
 def test_distance_is_the_textbooks(a: str, b: str) -> None:
     assert edit_distance(a, b) == _oracle(a, b) == edit_distance(b, a)
+
+
+@given(st.text("abc_", max_size=9), st.text("abc_", max_size=9), st.integers(0, 4))
+def test_beyond_what_is_allowed_any_number_does(a: str, b: str, most: int) -> None:
+    assert min(edit_distance(a, b, most), most + 1) == min(_oracle(a, b), most + 1)
