@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -22,10 +22,16 @@ from maskdsl.ir.types import Scalar, Table
 from maskdsl.tiles.limits import SMALL, Limits, Ranges, known_limits
 from maskdsl.tiles.verdict import Verdict, verdict_of
 
+if TYPE_CHECKING:
+    from maskdsl.backends.block_mask_triton import Launch
+
 MaskMod = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 PAIRS_AT_ONCE = 1 << 24
 """Pairs of undecided tiles that `exact` evaluates in one go."""
+
+WIDE = (torch.int32, torch.int64)
+"""The dtypes that hold values beyond the usual."""
 
 
 @dataclass(slots=True)
@@ -44,13 +50,16 @@ def tile_plan(mask: Node, q_block: int, k_block: int, limits: Limits | None = No
 
 
 def limits_of(tables: Mapping[Table, Tensor], ranges: Ranges | None = None) -> Limits:
-    """The static limits of bound int tables: those that facts give, and the usual ones unless a value lies beyond."""
-    return known_limits(ranges or {}, [t for t, x in tables.items() if t.type is Scalar.INT and _is_beyond(x)])
+    """The static limits of bound int tables: those that facts give, and the usual ones unless a value lies beyond.
 
-
-def _is_beyond(tensor: Tensor) -> bool:
-    wide = tensor.dtype in (torch.int32, torch.int64) and tensor.numel() > 0
-    return wide and not (SMALL[0] <= int(tensor.min()) and int(tensor.max()) <= SMALL[1])
+    Waits for the tables' device, once.
+    """
+    wide = [t for t, x in tables.items() if t.type is Scalar.INT and x.dtype in WIDE and x.numel()]
+    if not wide:
+        return known_limits(ranges or {}, ())
+    ends = torch.stack([end.to(torch.int64) for t in wide for end in torch.aminmax(tables[t])]).tolist()
+    beyond = (t for t, low, high in zip(wide, ends[::2], ends[1::2], strict=True) if low < SMALL[0] or high > SMALL[1])
+    return known_limits(ranges or {}, beyond)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +74,7 @@ class Builder:
     plan: TilePlan
     call: Call
     tables: Mapping[Table, Tensor]
-    launches: dict[bool, Callable[[Lists], None]] = field(default_factory=dict)
+    launches: dict[bool, Launch] = field(default_factory=dict)
 
     def make(self, mask_mod: MaskMod, *, exact: bool = False, transposed: bool = True) -> BlockMask:
         """torch's BlockMask: partial and full lists, and with `transposed` those that the backward pass reads."""
@@ -102,11 +111,23 @@ class Builder:
         if backward is not None:
             write_lists(partial.mT, full.mT, backward)
 
-    def _launch(self, transposed: bool) -> Callable[[Lists], None]:
+    def over(self, tables: Mapping[Table, Tensor]) -> Builder:
+        """The same over other tables, of the same shapes and dtypes: kernels that were found serve on."""
+        made = Builder(self.plan, self.call, tables)
+        for transposed, launch in self.launches.items():
+            made._launch(transposed).again = launch.again
+        return made
+
+    def _launch(self, transposed: bool) -> Launch:
         if transposed not in self.launches:
             kernel = _kernel(self.plan, transposed)
             self.launches[transposed] = kernel.launch(self.plan.verdict, self.call, self.tables)
         return self.launches[transposed]
+
+
+def is_read_at_once(device: torch.device) -> bool:
+    """Whether a value can be read from a device without waiting for what it has still to do."""
+    return bool(device.type == "cpu")
 
 
 def _has_kernels(call: Call) -> bool:

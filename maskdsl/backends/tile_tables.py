@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from maskdsl.backends.torch_statements import DTYPES, torch_function
-from maskdsl.ir.types import Scalar, Table
+from maskdsl.backends.torch_statements import DTYPES, TorchFunction, torch_function
+from maskdsl.ir.nodes import Node
+from maskdsl.ir.reads import symbols_read
+from maskdsl.ir.types import Table
 from maskdsl.tiles.tile_table import Over, Pool, Profile
 from maskdsl.tiles.verdict import Verdict
 
@@ -46,35 +49,51 @@ def make_tile_tables(verdict: Verdict, call: Call, tables: Mapping[Table, Tensor
     made: dict[Table, Tensor] = {}
     if not (call.q_len and call.kv_len):
         return made
-    profiles: dict[int, Tensor] = {}
+    profiles: dict[int, tuple[Tensor, Tensor]] = {}
     for spec in verdict.tables:
         if isinstance(spec, Pool):
             made[spec.table] = _pool(spec, call, tables[spec.source])
             continue
         if id(spec.node) not in profiles:
-            profiles[id(spec.node)] = _values(spec, call, tables)
-        made[spec.table] = _reduce_tiles(profiles[id(spec.node)], -1, spec.block, spec.greatest)
+            values = _values(spec, call, tables)
+            profiles[id(spec.node)] = _extremes(values.unflatten(-1, (-1, spec.block)), -1)
+        made[spec.table] = profiles[id(spec.node)][spec.greatest]
     return made
 
 
 def _values(spec: Profile, call: Call, tables: Mapping[Table, Tensor]) -> Tensor:
-    """The values of a profile's expression at every position: [B if read, H if read, length]."""
-    shape: list[int] = []
-    symbols = {"q_len": call.number(call.q_len), "kv_len": call.number(call.kv_len)}
-    carried = [(axis, name, count) for axis, name, count in (("batch", "b", call.batch), ("head", "h", call.heads))]
-    present = [(name, count) for axis, name, count in carried if axis in spec.table.axes]
+    """The values of a profile's expression at every position, the last one repeated to whole tiles: [B if read, H if
+    read, length].
+    """
+    function = _function(spec.node)
+    present = [(name, n) for name, n in (("b", call.batch), ("h", call.heads)) if name in function.symbols]
+    symbols = {n: call.number(x) for n, x in (("q_len", call.q_len), ("kv_len", call.kv_len)) if n in function.symbols}
     for place, (name, count) in enumerate(present):
         symbols[name] = call.count(count, *(-1 if i == place else 1 for i in range(len(present) + 1)))
-        shape.append(count)
     length = call.length(spec.side)
-    symbols[spec.side] = call.count(length, -1)
-    (values,) = torch_function([spec.node], tuple(symbols))(symbols, tables, call.sizes)
-    return values.expand(*shape, length)
+    whole = -(-length // spec.block) * spec.block
+    places = call.count(whole, -1)
+    symbols[spec.side] = places if whole == length else places.clamp_(max=length - 1)
+    (values,) = function(symbols, tables, call.sizes)
+    return values.expand(*(count for _, count in present), whole)
+
+
+@lru_cache(maxsize=1024)
+def _function(node: Node) -> TorchFunction:
+    """A profile's expression as a function of what it reads."""
+    return torch_function([node], sorted(symbols_read(node)[id(node)]))
+
+
+def _extremes(values: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """The least and the greatest value along an axis."""
+    if values.dtype.is_floating_point or values.dtype is torch.bool:
+        return _extreme(values, axis, False), _extreme(values, axis, True)
+    least, greatest = torch.aminmax(values, dim=axis)
+    return least, greatest
 
 
 def _reduce_tiles(values: Tensor, axis: int, block: int, greatest: bool) -> Tensor:
     """The least or greatest value of every `block` entries along an axis; the last block may be shorter."""
-    axis %= values.dim()
     missing = -values.shape[axis] % block
     if missing:
         last = values.narrow(axis, values.shape[axis] - 1, 1)
@@ -116,6 +135,3 @@ def _climb(values: Tensor, axis: int, levels: int, greatest: bool) -> Tensor:
         pair = torch.stack([found[-1], found[-1].index_select(axis, reach)])
         found.append(_extreme(pair, 0, greatest))
     return torch.stack(found)
-
-
-__all__ = ["Call", "Scalar", "make_tile_tables"]

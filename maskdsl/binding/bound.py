@@ -68,7 +68,7 @@ class Bound:
     """A definition with its constants fixed and its tables bound.
 
     Tables are captured, not copied (but for those that were not contiguous): what is written into one shows in the next
-    call, and what `requires` says of it is not checked again.
+    call, and what `requires` says of it is not checked again, unless by `check`.
     """
 
     def __init__(
@@ -110,6 +110,16 @@ class Bound:
     def bound_tables(self) -> BoundTables:
         """The bound tensors by table."""
         return self._bound
+
+    def check(self) -> None:
+        """Checks again what `requires` says of the tables, after somebody wrote into them. Raises MaskError E0605.
+
+        Nothing is right of a mask whose facts do not hold: kernels skip tiles by them.
+        """
+        ready, _ = split_facts(all_facts(self._variant), self._sizes)
+        self._check_facts(ready, self._sizes)
+        for sizes in self._settled:
+            self._check_facts(self._waiting, dict(sizes))
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -163,7 +173,8 @@ class Bound:
 
         The tiles are decided from the formula's bounds: no pair is evaluated, unless `exact` asks for the pairs of the
         tiles that the bounds leave open. `transposed` adds the lists of the backward pass. A mask is kept while nobody
-        writes into its tables; `fresh` makes its lists anew.
+        writes into its tables; `fresh` makes its lists anew. Writes that torch does not count, through NumPy, `.data`,
+        a kernel of one's own or a CUDA graph that is replayed, go unnoticed but by `out`.
         Its lists have one batch row or one head where the mask is the same for all. The device is that of the tables,
         or the accelerator, if None. `out` is a mask that an earlier call of this very object gave for the same lengths
         and blocks: its lists are filled anew, in place, from what the tables hold now; on CUDA nothing is read back, so

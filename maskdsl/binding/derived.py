@@ -17,16 +17,9 @@ def derived_tables(wanted: Iterable[Derived], tensors: Mapping[Table, Tensor]) -
 
 
 def run_ends(values: Tensor, axis: int, kind: str) -> Tensor:
-    """Where the run of equal values around every place along an axis begins ("first"), or the next one ("end")."""
-    rows = values.to(torch.int32).movedim(axis, -1)  # as the language reads them
-    size = rows.shape[-1]
-    change = rows[..., 1:] != rows[..., :-1]
-    edge = change.new_ones((*rows.shape[:-1], 1))
-    places = torch.arange(size, device=values.device)
-    if kind == "first":
-        found = torch.where(torch.cat((edge, change), -1), places, 0).cummax(-1).values
-    else:
-        ends = torch.where(torch.cat((change, edge), -1), places + 1, size)
-        found = ends.flip(-1).cummin(-1).values.flip(-1)
-    return found.to(torch.int32).movedim(-1, axis).contiguous()
+    """Where the run of equal values around every place along an axis begins ("first"), or the next one ("end").
 
+    The values ascend along the axis, as the language reads them: as int32.
+    """
+    rows = values.to(torch.int32).movedim(axis, -1).contiguous()
+    return torch.searchsorted(rows, rows, right=kind == "end", out_int32=True).movedim(-1, axis).contiguous()

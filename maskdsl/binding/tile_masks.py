@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask
 
 from maskdsl.backends.flex_blocks import MaskMod, Shape, everything
-from maskdsl.backends.tile_plan import Builder, TilePlan, limits_of, tile_plan
+from maskdsl.backends.tile_plan import Builder, TilePlan, is_read_at_once, limits_of, tile_plan
 from maskdsl.backends.tile_tables import Call, make_tile_tables
 from maskdsl.binding.derived import derived_tables
 from maskdsl.binding.kept import Kept
@@ -92,6 +92,9 @@ class TileMasks:
         """How the tiles of a mask are decided, for these block sizes and what its int tables hold now."""
         find = partial(limits_of, formula.tables, formula.ranges)
         limits = self.limits.get(formula.text, formula.tables.values(), find)
+        return self._plan_within(formula, q_block, k_block, limits)
+
+    def _plan_within(self, formula: Formula, q_block: int, k_block: int, limits: Limits) -> TilePlan:
         key = (formula.text, q_block, k_block, frozenset(limits.tables.items()))
         if key not in self.plans:
             self.plans[key] = tile_plan(formula.mask(), q_block, k_block, limits)
@@ -100,13 +103,21 @@ class TileMasks:
     def refill(self, mask: BlockMask, *, exact: bool = False) -> None:
         """Fills the lists of a mask that was made here, and its derived tables, anew and in place.
 
-        The plan stays: int tables whose values lay within ±2**26 keep that range.
+        On an accelerator nothing is read back, so the plan stays: int tables whose values lay within ±2**26 keep that
+        range.
         """
         prepared = self.made[mask]
-        tables, plan, call = prepared.formula.tables, prepared.builder.plan, prepared.builder.call
-        for table, fresh in derived_tables(prepared.formula.derived, tables).items():
+        formula, builder = prepared.formula, prepared.builder
+        tables, plan, call = formula.tables, builder.plan, builder.call
+        for table, fresh in derived_tables(formula.derived, tables).items():
             tables[table].copy_(fresh)
-        builder = _builder(plan, call, tables) if plan.verdict.tables else prepared.builder
+        if is_read_at_once(call.device):
+            blocks = plan.verdict.q_block, plan.verdict.k_block
+            plan = self._plan_within(formula, *blocks, limits_of(tables, formula.ranges))
+        if plan is not builder.plan:
+            builder = _builder(plan, call, tables)
+        elif plan.verdict.tables:
+            builder = builder.over(_all_tables(plan, call, tables))
         builder.refill(mask, exact=exact)
 
     def _build(self, ready: Prepared, mask_mod: MaskMod | None, transposed: bool, exact: bool) -> BlockMask:
@@ -121,4 +132,9 @@ class TileMasks:
 
 
 def _builder(plan: TilePlan, call: Call, tables: Mapping[Table, Tensor]) -> Builder:
-    return Builder(plan, call, {**tables, **make_tile_tables(plan.verdict, call, tables)})
+    return Builder(plan, call, _all_tables(plan, call, tables))
+
+
+def _all_tables(plan: TilePlan, call: Call, tables: Mapping[Table, Tensor]) -> dict[Table, Tensor]:
+    """The bound tables, and those of the verdict."""
+    return {**tables, **make_tile_tables(plan.verdict, call, tables)}

@@ -20,6 +20,8 @@ class Scalar(Enum):
     INT = "int"
     FLOAT = "float"
 
+    __hash__ = object.__hash__  # in C: tables are looked up in every call
+
     def __str__(self) -> str:
         return self.value
 

@@ -116,6 +116,7 @@ def test_filling_reads_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("item", "tolist", "__bool__", "__int__", "__index__", "nonzero", "cpu"):
         monkeypatch.setattr(torch.Tensor, name, refuse)
     monkeypatch.setattr(torch, "tensor", refuse)  # it copies from the host
+    monkeypatch.setattr(tile_masks, "is_read_at_once", lambda device: False)
     monkeypatch.setattr(tile_masks, "limits_of", refuse)
     monkeypatch.setattr(tile_masks, "tile_plan", refuse)
     assert masks_of(bound, out=mask) is mask
@@ -134,6 +135,29 @@ def test_what_cannot_be_filled(what: str) -> None:
     with pytest.raises(maskdsl.MaskError) as caught:
         bound.block_mask(*call, device="cpu", block_size=block, out=mask)
     assert [d.code for d in caught.value.diagnostics] == ["E0607"]
+
+
+def test_facts_are_checked_again_on_request() -> None:
+    table = documents(0)
+    bound = maskdsl.compile(PACKED).bind(document=table)
+    bound.check()
+    table[1, 0] = 9
+    masks_of(bound)  # nobody looks
+    with pytest.raises(maskdsl.MaskError, match="`document` decreases along `position`"):
+        bound.check()
+    table.copy_(documents(1))
+    bound.check()
+
+
+def test_facts_about_a_call_are_checked_again_on_request() -> None:
+    text = "mask m(t: int[batch]) = k < t[b] requires t[b] <= size(position)"
+    table = torch.tensor([40], dtype=torch.int32)
+    bound = maskdsl.compile(text).bind(t=table)
+    bound.block_mask(1, 1, 40, 40, device="cpu")
+    table.fill_(41)
+    with pytest.raises(maskdsl.MaskError) as caught:
+        bound.check()
+    assert [d.code for d in caught.value.diagnostics] == ["E0605"]
 
 
 # ---------------------------------------------------------------- sizes
@@ -202,6 +226,20 @@ def test_tables_that_grow_beyond_the_usual_are_planned_anew() -> None:
         mask, exact = (bound.block_mask(1, 1, 64, 64, device="cpu", block_size=8, exact=e) for e in (False, True))
         assert (exact.to_dense() <= mask.to_dense()).all()
     assert same(exact, create_block_mask(bound.mask_mod, 1, 1, 64, 64, device="cpu", BLOCK_SIZE=8))
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_filling_in_place_judges_tables_on_the_cpu(exact: bool) -> None:
+    """Where nothing is waited for, values that outgrow the plan are noticed, whoever wrote them."""
+    held = np.arange(64, dtype=np.int32)
+    bound = maskdsl.compile("mask m(t: int[position]) = t[q] - t[k] < 10").bind(t=torch.from_numpy(held))
+    call: dict[str, Any] = {"B": 1, "H": 1, "q_len": 64, "kv_len": 64, "device": "cpu", "block_size": 8}
+    mask = bound.block_mask(**call)
+    held[:] = np.random.default_rng(0).choice([-(2**31), -(2**30), 0, 2**30, 2**31 - 1], 64)  # torch counts no write
+    bound.block_mask(**call, exact=exact, out=mask)
+    truth = create_block_mask(bound.mask_mod, 1, 1, 64, 64, device="cpu", BLOCK_SIZE=8)
+    assert (truth.to_dense() <= mask.to_dense()).all()
+    assert not exact or same(mask, truth)
 
 
 # ---------------------------------------------------------------- Python functions
