@@ -1,9 +1,10 @@
-"""`maskdsl list`: every definition of every library."""
+"""`maskdsl list`: every definition of every library, or those that tell of something."""
 
 from __future__ import annotations
 
 import re
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,15 +17,45 @@ if TYPE_CHECKING:
     from maskdsl.library.manifest import Manifest
 
 
-def run(json: Annotated[bool, typer.Option("--json", help="Print the manifests as JSON.")] = False) -> None:
+def run(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="WORD…", help="Only those that tell of all these words: a model, a paper, a library."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the manifests as JSON.")] = False,
+) -> None:
     """List the registered variants."""
     from maskdsl.library.registry import shared
 
-    manifests = shared().manifests()
+    manifests = find_manifests(words or [], shared().manifests())
     if json:
         print_json([m.model_dump(mode="json") for m in manifests])
     else:
         _print_table(manifests)
+
+
+def find_manifests(words: list[str], manifests: tuple[Manifest, ...]) -> tuple[Manifest, ...]:
+    """The manifests whose path, file, text or documentation have all the words, whatever their case, hyphens and
+    underscores. Raises MaskError E0211 when none has.
+    """
+    from maskdsl.source.diagnostic import Diagnostic, MaskError
+    from maskdsl.source.suggest import did_you_mean
+
+    found = tuple(m for m in manifests if all(_plain(word) in _text_of(m) for word in words))
+    if not found:
+        told = " ".join(words)
+        help = did_you_mean(told.replace(" ", "_"), [m.name for m in manifests])
+        raise MaskError(Diagnostic("E0211", f"no definition tells of `{told}`", help=help))
+    return found
+
+
+def _text_of(manifest: Manifest) -> str:
+    parts = (manifest.path, Path(manifest.file or "").stem, manifest.source, manifest.doc)
+    return _plain(" ".join(" ".join(parts).split()))
+
+
+def _plain(text: str) -> str:
+    return text.lower().replace("-", " ").replace("_", " ")
 
 
 def _print_table(manifests: tuple[Manifest, ...]) -> None:

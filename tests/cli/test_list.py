@@ -18,6 +18,25 @@ def test_people_see_name_parameters_and_one_sentence() -> None:
     assert line.split()[0] == "mask" and "sliding_window(window: int = 4096)  A query sees" in line
 
 
+def test_words_find_by_name_model_paper_and_library() -> None:
+    def found(*words: str) -> set[str]:
+        return {m["name"] for m in json.loads(run("list", *words, "--json").out)}
+
+    assert found("sliding window") >= {"sliding_window", "mistral"} and "alibi" not in found("sliding window")
+    assert found("GPT-OSS") >= {"gpt_oss_local", "gpt_oss_global", "learnable_sink"}
+    assert found("press", "train") == {"alibi"}
+    assert found("flashmask") >= {"flashmask_causal_1", "causal_blockwise"}
+    assert found("deepseek v4") >= {"deepseek_v4_window", "deepseek_v4_hca"}
+    assert len(run("list", "streamingllm").out.splitlines()) == 3
+
+
+def test_words_that_nothing_tells_of() -> None:
+    done = run("list", "sliding", "windw")
+    assert done.code == 1 and done.out == ""
+    assert "error[E0211]: no definition tells of `sliding windw`" in done.err
+    assert "did you mean `sliding_window`?" in done.err
+
+
 def test_machines_get_every_field() -> None:
     found = {m["path"]: m for m in json.loads(run("list", "--json").out)}
     window = found["local/sliding_window"]
