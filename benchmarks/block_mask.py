@@ -1,11 +1,13 @@
 """Times of making a BlockMask: ours, from the formula, beside torch's `create_block_mask`, eager and compiled.
 
-    python benchmarks/block_mask.py [--device cuda|cpu] [--out DIR] [--quick]
+    python benchmarks/block_mask.py [--device cuda|cpu] [--only NAME…] [--out DIR] [--quick]
 
-GPU time is the time of the launches themselves (20 builds in a CUDA graph, divided), host time what one call of
-`block_mask` keeps the host busy; torch's are from call to finish. On the CPU all are from call to finish. Peak memory
-is what a build allocates above what was there. "New tables" is a build with `out=`, in place: what depends on tables,
-such as their extremes in every tile, is made anew too. Partial and full counts must agree with torch's where both ran.
+"gpu" is time on the GPU: of ours with the pauses between launches (a CUDA graph of 20 builds, divided), of torch's
+without them (the sum of its kernels in a profile). "forward" are the lists that a forward pass reads, "all" those of
+the backward pass too, which torch's builder always makes. "host" is what a call keeps the host busy, "finish" from call
+to finish, on an idle GPU. "new tables" fills a mask in place (`out=`): what depends on tables, such as their extremes
+in every tile and the ends of documents, is made anew too. "peak" is what a build allocates above what was there. On the
+CPU all times are from call to finish. At the end stands every target, met or missed.
 """
 
 from __future__ import annotations
@@ -14,9 +16,10 @@ import argparse
 import datetime
 import json
 import platform
-import statistics
+import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,18 @@ import torch
 from torch.nn.attention.flex_attention import create_block_mask
 
 import maskdsl
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks.block_mask_targets import seconds, targets
+from benchmarks.block_mask_timers import (
+    Build,
+    finish_seconds,
+    graph_seconds,
+    host_seconds,
+    kernel_seconds,
+    peak_bytes,
+)
 
 LENGTHS = (8192, 32768, 131072, 1048576)
 HEADS = 8
@@ -64,76 +79,6 @@ PROGRAMS: dict[str, tuple[str, Callable[[int], dict[str, Any]]]] = {
 }
 
 
-def once(build: Callable[[], Any], cuda: bool) -> float:
-    """Seconds from call to finish."""
-    start = time.perf_counter()
-    build()
-    if cuda:
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
-def median_of(build: Callable[[], Any], cuda: bool, repeats: int = 7) -> float:
-    """Seconds from call to finish, median, after one call to warm up."""
-    once(build, cuda)
-    return statistics.median(once(build, cuda) for _ in range(repeats))
-
-
-def gpu_seconds(build: Callable[[], Any], builds: int) -> float:
-    """Seconds that the launches of one build take, from a CUDA graph of several."""
-    build()
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        for _ in range(builds):
-            build()
-    times = []
-    for _ in range(7):
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        graph.replay()
-        end.record()
-        torch.cuda.synchronize()
-        times.append(start.elapsed_time(end) / builds / 1e3)
-    return statistics.median(times)
-
-
-def host_seconds(build: Callable[[], Any], builds: int) -> float:
-    """Seconds that one call keeps the host, mean over calls without waiting in between."""
-    torch.cuda.synchronize()
-    start = time.perf_counter()
-    for _ in range(builds):
-        build()
-    spent = (time.perf_counter() - start) / builds
-    torch.cuda.synchronize()
-    return spent
-
-
-def peak_bytes(build: Callable[[], Any], device: torch.device) -> int:
-    """Bytes allocated on the device at the highest point of one build, above those before it."""
-    if device.type != "cuda":
-        return peak_on_cpu(build)
-    torch.cuda.synchronize()
-    before = torch.cuda.memory_allocated()
-    torch.cuda.reset_peak_memory_stats()
-    build()
-    torch.cuda.synchronize()
-    return torch.cuda.max_memory_allocated() - before
-
-
-def peak_on_cpu(build: Callable[[], Any]) -> int:
-    """The same on the CPU, where torch's profiler counts: tensors alone."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
-        kept = build()
-    events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
-    now = most = 0
-    for event in sorted(events, key=lambda e: e.start_ns()):
-        now += event.nbytes()
-        most = max(most, now)
-    del kept
-    return most
-
-
 def processor() -> str:
     """The CPU's name, and how many threads torch uses."""
     info = Path("/proc/cpuinfo")
@@ -147,72 +92,132 @@ def counts(mask: Any) -> tuple[int, int]:
     return int(mask.kv_num_blocks.sum()), int(mask.full_kv_num_blocks.sum())
 
 
-def measure(name: str, length: int, device: torch.device, compiled: Callable[..., Any]) -> dict[str, Any]:
-    """One row of the table: seconds, bytes and counts."""
+def list_bytes(mask: Any) -> int:
+    """Bytes of the lists of a forward pass."""
+    lists = (mask.kv_num_blocks, mask.kv_indices, mask.full_kv_num_blocks, mask.full_kv_indices)
+    return sum(x.numel() * x.element_size() for x in lists)
+
+
+def bound_at(name: str, length: int, device: torch.device) -> tuple[Any, int | None]:
+    """A mask with its tables on the device, and for how many heads it is made (None: one for all)."""
     text, tables = PROGRAMS[name]
-    cuda = device.type == "cuda"
     bound = maskdsl.compile(text).bind(**{n: torch.from_numpy(t).to(device) for n, t in tables(length).items()})
-    heads = HEADS if name.startswith("per-head") else None
+    return bound, HEADS if name.startswith("per-head") else None
 
-    def ours() -> Any:
-        return bound.block_mask(1, heads, length, length, device=device, transposed=False, fresh=True)
 
-    def torchs(make: Callable[..., Any]) -> Callable[[], Any]:
-        return lambda: make(bound_mod, 1, heads, length, length, device=device)
+def ours(name: str, length: int, device: torch.device) -> dict[str, Any]:
+    """The half of a row that is ours: seconds, bytes and counts."""
+    return {"mask": name, "length": length, **_of_ours(*bound_at(name, length, device), length, device)}
 
-    kept = ours()
 
-    def again() -> Any:
-        return bound.block_mask(1, heads, length, length, device=device, out=kept)
-
-    row: dict[str, Any] = {"mask": name, "length": length, "counts": counts(kept)}
-    few = length > 300_000
-    if cuda:
-        row |= {"gpu_s": gpu_seconds(ours, 3 if few else 20), "host_s": host_seconds(ours, 3 if few else 50)}
-        row |= {"again_gpu_s": gpu_seconds(again, 20), "again_host_s": host_seconds(again, 50)}
-    else:
-        row |= {"cpu_s": median_of(ours, cuda, 51), "again_cpu_s": median_of(again, cuda, 51)}
-    row["peak_bytes"] = peak_bytes(ours, device)
-    bound_mod = bound.mask_mod
-    for kind, limit, make in (
-        ("eager", EAGER_LIMIT, create_block_mask),
-        ("compiled", COMPILED_LIMIT, compiled),
-    ):
+def torchs(name: str, length: int, device: torch.device) -> dict[str, Any]:
+    """The half of a row that is torch's, as far as torch goes."""
+    bound, heads = bound_at(name, length, device)
+    mod, row = bound.mask_mod, dict[str, Any]()
+    for kind, limit in (("eager", EAGER_LIMIT), ("compiled", COMPILED_LIMIT)):
         if length <= limit[device.type] and (kind == "compiled" or heads is None):
-            build = torchs(make)
-            row[f"{kind}_s"] = median_of(build, cuda, repeats=3)
-            row[f"{kind}_counts"] = counts(build())
-            row[f"{kind}_peak_bytes"] = peak_bytes(build, device)
+            row |= _of_torch(kind, lambda make: make(mod, 1, heads, length, length, device=device), device)
     return row
 
 
-def line(row: dict[str, Any]) -> str:
-    """A row as text."""
+def _of_ours(bound: Any, heads: int | None, length: int, device: torch.device) -> dict[str, Any]:
+    """The times, bytes and counts of our builder."""
+    call: dict[str, Any] = {"B": 1, "H": heads, "q_len": length, "kv_len": length, "device": device}
 
-    def shown(key: str) -> str:
+    def forward() -> Any:
+        return bound.block_mask(**call, transposed=False, fresh=True)
+
+    def everything() -> Any:
+        return bound.block_mask(**call, fresh=True)
+
+    kept = forward()
+
+    def again() -> Any:
+        return bound.block_mask(**call, out=kept)
+
+    size = list_bytes(kept)
+    times = (_on_gpu if device.type == "cuda" else _on_cpu)(forward, everything, again, size > 1 << 28)
+    return {"counts": counts(kept), "list_bytes": size, "peak_bytes": peak_bytes(forward, device), **times}
+
+
+def _on_gpu(forward: Build, everything: Build, again: Build, is_large: bool) -> dict[str, float]:
+    """Our times; of large lists few builds at once, for their memory."""
+    builds = 1 if is_large else 20
+    return {
+        "gpu_s": graph_seconds(forward, builds),
+        "gpu_all_s": graph_seconds(everything, builds),
+        "host_s": host_seconds(forward, 3 if is_large else 50),
+        "finish_s": finish_seconds(forward, True, 15),
+        "again_gpu_s": graph_seconds(again, 20),
+        "again_host_s": host_seconds(again, 50),
+    }
+
+
+def _on_cpu(forward: Build, everything: Build, again: Build, is_large: bool) -> dict[str, float]:
+    repeats = 5 if is_large else 51
+    builds = {"cpu_s": forward, "cpu_all_s": everything, "again_cpu_s": again}
+    return {key: finish_seconds(build, False, repeats) for key, build in builds.items()}
+
+
+def _of_torch(kind: str, build: Callable[[Callable[..., Any]], Any], device: torch.device) -> dict[str, Any]:
+    """The times, bytes and counts of torch's builder."""
+    torch._dynamo.reset()
+    make = create_block_mask if kind == "eager" else torch.compile(create_block_mask, dynamic=False)
+    cuda = device.type == "cuda"
+    once = partial(build, make)
+    found: dict[str, Any] = {f"{kind}_s": finish_seconds(once, cuda, repeats=3), f"{kind}_counts": counts(once())}
+    if cuda and kind == "compiled":
+        found["compiled_gpu_s"] = kernel_seconds(once)
+    return found | {f"{kind}_peak_bytes": peak_bytes(once, device)}
+
+
+# ---------------------------------------------------------------- the table
+
+COLUMNS = {
+    "cuda": (
+        ("gpu forward", "gpu_s"), ("gpu all", "gpu_all_s"), ("host", "host_s"), ("finish", "finish_s"),
+        ("new tables gpu", "again_gpu_s"), ("host", "again_host_s"), ("peak", "peak_bytes"),
+        ("torch compiled gpu", "compiled_gpu_s"), ("finish", "compiled_s"), ("peak", "compiled_peak_bytes"),
+        ("torch eager finish", "eager_s"), ("peak", "eager_peak_bytes"),
+    ),
+    "cpu": (
+        ("forward", "cpu_s"), ("all", "cpu_all_s"), ("new tables", "again_cpu_s"), ("peak", "peak_bytes"),
+        ("torch compiled", "compiled_s"), ("peak", "compiled_peak_bytes"),
+        ("torch eager", "eager_s"), ("peak", "eager_peak_bytes"),
+    ),
+}  # fmt: skip
+"""What is printed, by the kind of device: a heading and a key of the rows each."""
+
+RATIOS = {
+    "cuda": (("gpu, all lists ×", "compiled_gpu_s", "gpu_all_s"), ("finish ×", "compiled_s", "finish_s")),
+    "cpu": (("compiled ×", "compiled_s", "cpu_s"), ("eager ×", "eager_s", "cpu_s")),
+}
+
+
+def heading(kind: str) -> str:
+    """The first line of the table."""
+    names = [name for name, _ in COLUMNS[kind]] + [name for name, _, _ in RATIOS[kind]]
+    return "  ".join(["mask".ljust(20), "tokens".rjust(9), *(n.rjust(max(len(n), 9)) for n in names), "partial+full"])
+
+
+def line(row: dict[str, Any], kind: str) -> str:
+    """A row as text, under `heading`."""
+    cells = [row["mask"].ljust(20), f"{row['length']:,}".rjust(9)]
+    for name, key in COLUMNS[kind]:
         value = row.get(key)
-        if value is None:
-            return "–"
-        return f"{value * 1e6:.1f} µs" if value < 1e-3 else f"{value * 1e3:.2f} ms"
-
-    kind = "gpu_s" if "gpu_s" in row else "cpu_s"
-    own = row[kind]
-    ratio = f"{row['compiled_s'] / own:.0f}×" if "compiled_s" in row else "–"
-    eager = f"{row['eager_s'] / own:.0f}×" if "eager_s" in row else "–"
-    agree = "equal" if row.get("compiled_counts", row.get("eager_counts", row["counts"])) == row["counts"] else "DIFFER"
-    memory = f"{row['peak_bytes'] / 2**20:.1f} MiB" if "peak_bytes" in row else ""
-    cells = [
-        row["mask"].ljust(20), f"{row['length']:>8}", shown(kind).rjust(10), shown(f"again_{kind}").rjust(10),
-        shown("host_s").rjust(10), memory.rjust(10), shown("eager_s").rjust(11), eager.rjust(8),
-        shown("compiled_s").rjust(11), ratio.rjust(8), f"{row['counts'][0]}+{row['counts'][1]}".rjust(16), agree,
-    ]  # fmt: skip
-    return "  ".join(cells)
+        shown = seconds(value) if key.endswith("_s") or value is None else f"{value / 2**20:,.1f} MiB"
+        cells.append(shown.rjust(max(len(name), 9)))
+    for name, above, below in RATIOS[kind]:
+        known = row.get(above) is not None and row.get(below) is not None
+        cells.append((f"{row[above] / row[below]:,.0f}" if known else "–").rjust(max(len(name), 9)))
+    return "  ".join([*cells, f"{row['counts'][0]:,}+{row['counts'][1]:,}"])
 
 
 def main() -> None:
     """Measure, print, and write `block_mask_DEVICE.json`."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--only", nargs="+", choices=PROGRAMS, default=[*PROGRAMS], metavar="NAME")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--quick", action="store_true", help="the two shortest lengths, no torch")
     asked = parser.parse_args()
@@ -220,17 +225,17 @@ def main() -> None:
     lengths = (8192, 16384) if device.type == "cpu" else LENGTHS
     if asked.quick:
         lengths, COMPILED_LIMIT[device.type], EAGER_LIMIT[device.type] = lengths[:2], 0, 0
-    compiled = torch.compile(create_block_mask)
-    rows = []
-    print("mask, tokens, ours, with new tables, on the host, peak, torch eager, ratio, torch compiled, ratio, tiles")
-    for name in PROGRAMS:
-        for length in lengths:
-            if name.startswith("per-head") and length > 200_000:
-                continue
-            torch._dynamo.reset()
-            rows.append(measure(name, length, device, compiled))
-            print(line(rows[-1]), flush=True)
     machine = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    started = time.perf_counter()
+    print(f"{machine}, torch {torch.__version__}, tiles of 128 × 128")
+    # Ours come first, all of them: a profile, which torch's need, leaves launches slower than they were.
+    rows = [ours(name, length, device) for name in asked.only for length in lengths]
+    print(heading(device.type))
+    for row in rows:
+        row |= torchs(row["mask"], row["length"], device)
+        print(line(row, device.type), flush=True)
+    print("\n".join(["", "targets", *map(str, targets(rows))]))
+    print(f"\n{time.perf_counter() - started:.0f} s in all")
     report = {
         "machine": machine, "torch": torch.__version__, "python": platform.python_version(),
         "date": datetime.date.today().isoformat(), "block": 128, "rows": rows,
