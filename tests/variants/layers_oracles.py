@@ -115,7 +115,7 @@ def _regions(rng: np.random.Generator, sizes: Sizes) -> dict[str, Array]:
 
 
 def _side(rng: np.random.Generator, sizes: Sizes) -> dict[str, Array]:
-    block = np.sort(rng.integers(0, 9, (sizes.b, max(sizes.q, sizes.k))), axis=1).astype(np.int32)
+    block = np.sort(rng.integers(-1, 9, (sizes.b, max(sizes.q, sizes.k))), axis=1).astype(np.int32)
     return {**_tables(rng, sizes), "side_bias": rng.standard_normal((32, sizes.h)).astype(np.float32), "block": block}
 
 
