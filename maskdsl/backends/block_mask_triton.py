@@ -30,6 +30,9 @@ from maskdsl.tiles.verdict import Verdict
 VECTOR = 256
 """Tiles decided at once by a program, the best of 256 to 2048 on an H100."""
 
+PRECOMPILED: dict[str, Any] = {}
+"""Kernel functions that need no Triton, by the text of their module: artifacts bring them."""
+
 LONG = 1024
 """Rows of more tiles are faster by programs of one warp, others by two."""
 
@@ -103,11 +106,17 @@ def kernel_for(verdict: Verdict, transposed: bool) -> Kernel:
     written = Statements(TRITON)
     possible, certain = written.text_of(verdict.possible), written.text_of(verdict.certain)
     source = _module(possible, certain, written, verdict, transposed)
-    return Kernel(source, tuple(written.tables), tuple(written.sizes), transposed, _load(source))
+    function = PRECOMPILED.get(source) or compiled_by_triton(source)
+    return Kernel(source, tuple(written.tables), tuple(written.sizes), transposed, function)
+
+
+def bring(source: str, function: Any) -> None:
+    """Let a function that was compiled before stand for the kernel of a module text in this process."""
+    PRECOMPILED[source] = function
 
 
 @cache
-def _load(source: str) -> Any:
+def compiled_by_triton(source: str) -> Any:
     """The kernel function of a module text; Triton reads the text again through `linecache`."""
     name = f"<maskdsl block lists {len(linecache.cache)}>"
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)

@@ -105,14 +105,21 @@ def _mask_of_call(blocks: Blocks, shape: Shape, device: torch.device, gradients:
 def _on_cuda(
     mods: Mods, qkv: QKV, blocks: Blocks, block: tuple[int, int], plan: Plan = PLAIN, *, gradients: bool
 ) -> Tensor:
+    signature, padded, mask = cuda_call(mods, qkv, blocks, block, plan, gradients=gradients)
+    return _run(mods, signature, padded, mask, *made_mods(mods))[..., : qkv[2].shape[-1]]
+
+
+def cuda_call(
+    mods: Mods, qkv: QKV, blocks: Blocks, block: tuple[int, int], plan: Plan = PLAIN, *, gradients: bool = False
+) -> tuple[Signature, QKV, BlockMask]:
+    """What a kernel for CUDA is given for a call, wherever the tensors are: see `flex_kernels.call`."""
     q, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in qkv)
     if plan.flash and k.shape[0] != q.shape[0]:  # FlashAttention-4 takes no keys that several rows share
         k, v = (x.expand(q.shape[0], *x.shape[1:]).contiguous() for x in (k, v))
     block = gradient_block(block) if gradients else block
     mask = _mask_of_call(blocks, mask_shape(mods, q, k, block), q.device, gradients)
     padded = (_padded(q), _padded(k), _padded(v))
-    signature = _cuda_signature(mods, padded, mask, _scale(mods, q), gradients, plan)
-    return _run(mods, signature, padded, mask, *_made(mods))[..., : v.shape[-1]]
+    return _cuda_signature(mods, padded, mask, _scale(mods, q), gradients, plan), padded, mask
 
 
 def _on_cpu(mods: Mods, qkv: QKV, blocks: Blocks, block: tuple[int, int]) -> Tensor:
@@ -121,7 +128,7 @@ def _on_cpu(mods: Mods, qkv: QKV, blocks: Blocks, block: tuple[int, int]) -> Ten
     shape = mask_shape(mods, q, k, block)
     mask = _mask_of_call(blocks, shape, q.device, False)
     if mods.sink is None and mods.normalize:
-        mask_mod, score_mod = _made(mods)
+        mask_mod, score_mod = made_mods(mods)
         signature = _cpu_signature(mods, (q, k, v), mask, "")
         out = _run(mods, signature, (q, k, v), mask, mask_mod, _in_float32(score_mod))
         # A row without tiles is NaN in one of torch's CPU kernels.
@@ -143,7 +150,7 @@ def _with_extra_key(mods: Mods, qkv: QKV, mask: BlockMask, shape: Shape) -> Tens
     if not mods.normalize:
         v = torch.cat((v, torch.zeros_like(v[..., :1])), dim=3)
         v[:, :, -1, -1] = 1
-    mask_mod, score_mod = _made(mods)
+    mask_mod, score_mod = made_mods(mods)
     logit = _every_head(sink, q)
     more_mask, more_score = _mask_with_key(mask_mod, last), _score_with_key(score_mod, last, logit)
     wider = with_one_more_key(mask, shape, more_mask)
@@ -248,7 +255,8 @@ def _not_compiled(mods: Mods, error: Exception) -> Diagnostic:
     )
 
 
-def _made(mods: Mods) -> tuple[MaskMod, ScoreMod | None]:
+def made_mods(mods: Mods) -> tuple[MaskMod, ScoreMod | None]:
+    """The closures that a kernel is given."""
     mask_mod = everything if mods.make_mask_mod is None else mods.make_mask_mod()
     return mask_mod, None if mods.make_score_mod is None else mods.make_score_mod()
 

@@ -56,7 +56,7 @@ def call(
     `sink` is float32 [B or 1, Hq], read when `finish` is "sink".
     """
     settings = (signature.scale, signature.finish, dict(signature.options), mask.BLOCK_SIZE)
-    out: Tensor = _compiled(signature)(*qkv, _lists(mask), *mods, sink, *settings)
+    out: Tensor = _compiled(signature)(*qkv, lists_of(mask), *mods, sink, *settings)
     return out
 
 
@@ -64,8 +64,8 @@ def call(
 def _compiled(signature: Signature) -> Callable[..., Any]:
     digest = hashlib.sha256(repr(signature).encode()).hexdigest()[:16]
     # Dynamo remembers which sizes varied by file, line and name, so those must differ as well.
-    code = _attend.__code__.replace(co_name=f"attention_{digest}", co_filename=f"<maskdsl {digest}>")
-    wrapper = FunctionType(code, _attend.__globals__, code.co_name)
+    code = attend.__code__.replace(co_name=f"attention_{digest}", co_filename=f"<maskdsl {digest}>")
+    wrapper = FunctionType(code, attend.__globals__, code.co_name)
     dynamic = None if signature.dynamic else False
     return torch.compile(wrapper, fullgraph=True, dynamic=dynamic, options=inductor_options())  # type: ignore[no-any-return]
 
@@ -83,12 +83,13 @@ def inductor_options() -> dict[str, Any]:
     return {f"cpp.{name}": f"{flag} -fwrapv"} if isinstance(flag, str) else {}
 
 
-def _lists(mask: BlockMask) -> tuple[Tensor | None, ...]:
+def lists_of(mask: BlockMask) -> tuple[Tensor | None, ...]:
+    """The eight lists of a BlockMask."""
     forward = (mask.kv_num_blocks, mask.kv_indices, mask.full_kv_num_blocks, mask.full_kv_indices)
     return (*forward, mask.q_num_blocks, mask.q_indices, mask.full_q_num_blocks, mask.full_q_indices)
 
 
-def _attend(
+def attend(
     q: Tensor,
     k: Tensor,
     v: Tensor,
@@ -101,6 +102,10 @@ def _attend(
     options: dict[str, int | bool | str],
     block: tuple[int, int],
 ) -> Tensor:
+    """What `torch.compile` and `torch.export` trace: flex_attention, and what `finish` says of its output.
+
+    `lists` are the eight of a BlockMask of tiles of `block`, q and k [B, heads, length, D], `sink` [B or 1, Hq].
+    """
     # Built in here, the mask takes its lengths from q and k, so Dynamo need not guard them as numbers.
     mask = BlockMask((q.size(-2), k.size(-2)), *lists, BLOCK_SIZE=block, mask_mod=mask_mod)
     grouped = q.size(1) != k.size(1)

@@ -1,7 +1,8 @@
 """The compiled part of an artifact's folder: what it holds, for which machine and calls, and whether it may be opened.
 
 `manifest.json` has a section `artifact`, which names the other files with their hashes: `program.json`, the definition,
-and `package.pt2`, a kernel compiled ahead of time, or `caches.zip`, what a compiler's caches held.
+and `package.pt2`, a kernel for the CPU compiled ahead of time, or `launches.json` with kernels for a GPU, or
+`caches.zip`, what a compiler's caches held.
 The rule of trust: what is in the folder is run like a Python module that is imported. Hashes tell damage, not malice.
 Not here: running it (`opened`), building it (`made`), what the rest of the manifest tells people (`cli.artifact`).
 """
@@ -16,15 +17,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from maskdsl.binding.machine import differences, this_machine
+from maskdsl.binding.machine import differences, launch_differences, this_machine
 from maskdsl.ir.nodes import Variant
 from maskdsl.ir.stored import from_plain, to_plain
 from maskdsl.source.diagnostic import Diagnostic, MaskError
 
-FORMAT = 1
+FORMAT = 2
 """Counts the ways in which artifacts have been laid out."""
 
-MANIFEST, PROGRAM, PACKAGE, CACHES = "manifest.json", "program.json", "package.pt2", "caches.zip"
+MANIFEST, PROGRAM = "manifest.json", "program.json"
+PACKAGE, LAUNCHES, CACHES = "package.pt2", "launches.json", "caches.zip"
 
 
 AGAIN = "`maskdsl.open(DIR, recompile=True)` compiles it again, in place"
@@ -35,7 +37,8 @@ ANEW = "`maskdsl compile … -o DIR` writes it anew"
 class CallShape:
     """A call that an artifact is built from: query [batch, heads, q_len, head_dim], key on `kv_heads` and `kv_len`.
 
-    `sizes` gives the axes of tables that the text of the mods depends on.
+    `sizes` gives the axes of tables that the text of the mods depends on; `target` names the GPU, such as `sm_90`, that
+    kernels are for, empty for the one that is here.
     """
 
     batch: int
@@ -47,16 +50,19 @@ class CallShape:
     dtype: str = "float32"
     device: str = "cpu"
     sizes: Mapping[str, int] = field(default_factory=dict)
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
     """The section `artifact` of a manifest.
 
-    `machine` is what the code depends on, `contract` for which calls a package is (None for caches), `tables` the
-    dtype of every table, `files` the hash of every file.
+    `kind` is "package" or "launches", whose calls compile nothing, or "caches" (`why_caches` says why it is no better).
+    `machine` is what the code depends on, `contract` for which calls a package is, `tables` the dtype of every table,
+    `files` the hash of every file.
     """
 
+    kind: str
     machine: Mapping[str, Any]
     call: CallShape
     tables: Mapping[str, str]
@@ -64,16 +70,11 @@ class Section:
     free: tuple[str, ...]
     formula: str
     files: Mapping[str, str]
-    why_no_package: str = ""
-
-    @property
-    def is_package(self) -> bool:
-        """Whether the kernel is a package, which needs no tracing."""
-        return self.contract is not None
+    why_caches: str = ""
 
     def plain(self) -> dict[str, Any]:
         """The section as JSON says it, with its own hash."""
-        whole = {"format": FORMAT, "kind": "package" if self.is_package else "caches", **asdict(self)}
+        whole = {"format": FORMAT, **asdict(self)}
         return {**whole, "digest": _digest(whole)}
 
 
@@ -152,8 +153,10 @@ def verify_machine(folder: Path, section: Section) -> None:
     from maskdsl.backends.flex_limits import require_device
 
     require_device(torch.device(section.call.device), None)
-    here = this_machine(section.call.device)
-    told = differences(section.machine, here, traced=not section.is_package)
+    if section.kind == "launches":
+        told = launch_differences(section.machine)
+    else:
+        told = differences(section.machine, this_machine(section.call.device), traced=section.kind == "caches")
     if told:
         raise MaskError(stale(folder, told))
 

@@ -20,10 +20,13 @@ from maskdsl.backends import flex
 from maskdsl.backends.flex_blocks import Shape
 from maskdsl.backends.flex_kernels import Kernel, call
 from maskdsl.backends.flex_limits import require_device
+from maskdsl.backends.kernel_choice import Machine
 from maskdsl.backends.mods import Emitted
 from maskdsl.backends.mods_text import TORCH, Dialect
+from maskdsl.backends.tile_plan import Builder
 from maskdsl.backends.torch_statements import torch_function
-from maskdsl.binding.choice import Choices, Wish
+from maskdsl.binding.bound_texts import elsewhere, not_ours, sizes_unknown
+from maskdsl.binding.choice import Choices, Settled, Wish, machine_of
 from maskdsl.binding.derived import derived_tables
 from maskdsl.binding.device import build_device
 from maskdsl.binding.facts import broken_facts, split_facts
@@ -36,7 +39,7 @@ from maskdsl.binding.tile_masks import Formula, Prepared, TileMasks
 from maskdsl.ir.nodes import LENGTHS, Node, Variant
 from maskdsl.ir.types import Table
 from maskdsl.meaning.facts import all_facts
-from maskdsl.source.diagnostic import Diagnostic, MaskError
+from maskdsl.source.diagnostic import MaskError
 
 if TYPE_CHECKING:
     from maskdsl.binding.arrangements import Arrangement
@@ -209,7 +212,7 @@ class Bound:
         """The mask `out` after its lists were filled anew."""
         made = self._masks.made.get(out)
         if made is None or out.BLOCK_SIZE != block or not made.is_for(lengths):
-            raise MaskError(_not_ours(self._variant.name, out, lengths, block, self._variant.span))
+            raise MaskError(not_ours(self._variant.name, out, lengths, block, self._variant.span))
         with _plain_tensors():
             self._masks.refill(out, exact=exact)
         return out
@@ -230,26 +233,48 @@ class Bound:
         call's sizes decide, E0702, E0703 and E0705 for what the kernel cannot do. Inside a function under torch.compile
         this is a graph break; `mask_mod`, `score_mod` and `block_mask` serve flex_attention there.
         """
-        lengths = check_call(q, k, v, self._variant.span)
-        mods, formula = self._mods(lengths, q.device)
-        blocks = partial(self._masks.get, formula, _mask_mod(mods))
-        block = sides_of(block_size, self._variant.span)
+        lengths, block = check_call(q, k, v, self._variant.span), sides_of(block_size, self._variant.span)
         if q.device.type == "cpu" and backend in ("auto", "cpu") and not tune:
-            return flex.attention(mods, (q, k, v), blocks, block=block)
+            mods, formula = self._mods(lengths, q.device)
+            return flex.attention(mods, (q, k, v), self._blocks(formula, mods), block=block)
+        if backend == "auto" and self._kernel is not call:
+            backend = "triton"  # what was compiled before for CUDA is
         learned = tuple(t for t, x in self._bound.tensors.items() if x.requires_grad)
         wish = Wish(backend, precise, block, self.layout, learned)
-        settled = self._choices.settled(lengths, (q, k, v), wish, self._lowering.at(formula.sizes))
-        mods = self._in_dialect(mods, formula, settled.dialect, (lengths, q.device))
+        mods, blocks, settled = self.planned(lengths, (q, k, v), wish, machine_of(q.device))
         if tune:
             settled = self._choices.tuned(mods, (q, k, v), blocks, settled)
         return flex.attention(mods, (q, k, v), blocks, block=settled.block, plan=settled.plan)
+
+    def planned(
+        self, lengths: Lengths, qkv: tuple[Tensor, Tensor, Tensor], wish: Wish, machine: Machine
+    ) -> tuple[flex.Mods, flex.Blocks, Settled]:
+        """How a call runs on a machine, which may be another than the tensors': its mods, BlockMasks, kernel.
+
+        Raises MaskError as `attention` does.
+        """
+        device = qkv[0].device
+        mods, formula = self._mods(lengths, device)
+        settled = self._choices.settled(lengths, qkv, wish, self._lowering.at(formula.sizes), machine)
+        mods = self._in_dialect(mods, formula, settled.dialect, (lengths, device))
+        return mods, self._blocks(formula, mods), settled
+
+    def _blocks(self, formula: Formula, mods: flex.Mods) -> flex.Blocks:
+        return partial(self._masks.get, formula, _mask_mod(mods))
+
+    def list_builder(self, mods: flex.Mods, lengths: Lengths, qkv: tuple[Tensor, Tensor, Tensor],
+                     block: tuple[int, int]) -> Builder:  # fmt: skip
+        """What makes the lists of a call's BlockMask."""
+        _, formula = self._mods(lengths, qkv[0].device)
+        shape = flex.mask_shape(mods, qkv[0], qkv[1], block)
+        return self._masks.prepared(formula, shape, qkv[0].device).builder
 
     # ---------------------------------------------------------------- sizes, facts, devices
 
     def _require(self, names: frozenset[str]) -> None:
         missing = sorted(names - self._sizes.keys())
         if missing:
-            raise MaskError(_sizes_unknown(self._variant.name, missing, self._variant.span))
+            raise MaskError(sizes_unknown(self._variant.name, missing, self._variant.span))
 
     def _check_facts(self, facts: tuple[Node, ...], sizes: Mapping[str, int]) -> None:
         wrong = broken_facts(facts, self._bound.tensors, sizes)
@@ -268,7 +293,7 @@ class Bound:
         if device not in self._moved:
             for table, tensor in self._bound.tensors.items():
                 if table not in self._bound.converted and tensor.device != device:
-                    raise MaskError(_elsewhere(table, tensor, device))
+                    raise MaskError(elsewhere(table, tensor, device))
             self._moved[device] = {t: x.to(device) for t, x in self._bound.tensors.items()}
         return self._moved[device]
 
@@ -372,29 +397,3 @@ def _one_element(value: int, device: torch.device) -> Tensor:
     """A length as the mods capture it, int32 [1]; never an inference tensor, which no backward pass could keep."""
     with torch.inference_mode(False):
         return torch.full((1,), value, dtype=torch.int32, device=device)
-
-
-def _sizes_unknown(name: str, missing: list[str], span: Any) -> Diagnostic:
-    sizes = ", ".join(f'"{axis}": …' for axis in missing)
-    listed = " and ".join(f"`{axis}`" for axis in missing)
-    return Diagnostic(
-        "E0609", f"`{name}` depends on {listed}, which no call has given yet", span,
-        help=(f"`.bind(sizes={{{sizes}}})` gives it beforehand; `attention(q, k, v)` takes it from the call",),
-    )
-
-
-def _elsewhere(table: Table, tensor: Tensor, device: torch.device) -> Diagnostic:
-    return Diagnostic(
-        "E0604", f"`{table.name}` is on {tensor.device}, and the call on {device}", table.span, f"on {tensor.device}",
-        help=(f"bind `{table.name}` on {device}",),
-    )
-
-
-def _not_ours(name: str, out: BlockMask, lengths: Lengths, block: tuple[int, int], span: Any) -> Diagnostic:
-    told = f"{out.seq_lengths[0]} x {out.seq_lengths[1]} tokens in tiles of {out.BLOCK_SIZE[0]} x {out.BLOCK_SIZE[1]}"
-    wanted = f"{lengths.q_len} x {lengths.kv_len} tokens in tiles of {block[0]} x {block[1]}"
-    return Diagnostic(
-        "E0607", f"`out` cannot take the tiles of `{name}`", span,
-        notes=(f"`out` is for {told}, the call for {wanted}",) if told != wanted else (),
-        help=("give a mask that `block_mask` of the same bound object returned for the same batch, heads and lengths",),
-    )

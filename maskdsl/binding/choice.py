@@ -101,14 +101,14 @@ class Choices:
     span: Span
     known: dict[Any, Settled] = field(default_factory=dict)
 
-    def settled(self, lengths: Lengths, qkv: QKV, wish: Wish, lowered: Lowered) -> Settled:
-        """How a call runs. Raises MaskError E0703."""
+    def settled(self, lengths: Lengths, qkv: QKV, wish: Wish, lowered: Lowered, machine: Machine) -> Settled:
+        """How a call runs on a machine. Raises MaskError E0703."""
         q, k, v = qkv
         wants = (torch.is_grad_enabled(), q.requires_grad, k.requires_grad, v.requires_grad)
-        key = (lengths, wish, wants, q.dtype, q.device, q.shape[3], v.shape[3], k.shape[0])
+        key = (lengths, wish, wants, q.dtype, q.device, machine, q.shape[3], v.shape[3], k.shape[0])
         if key not in self.known:
             request = request_of(qkv, wish, lowered.unwritable(FLASH))
-            self.known[key] = settle(wish.backend, wish.precise, machine_of(q.device), request, self.span)
+            self.known[key] = settle(wish.backend, wish.precise, machine, request, self.span)
         return self.known[key]
 
     def tuned(self, mods: flex.Mods, qkv: QKV, blocks: flex.Blocks, settled: Settled) -> Settled:

@@ -46,6 +46,41 @@ def differences(made: Machine, here: Machine, *, traced: bool) -> list[str]:
     return told
 
 
+def launch_machine(capability: str, toolkit: str) -> dict[str, Any]:
+    """What kernels depend on that are launched without their compiler, for a GPU of a capability such as `sm_90`."""
+    return {"torch": _release(), "capability": capability, "toolkit": toolkit}
+
+
+def launch_differences(made: Machine) -> list[str]:
+    """Why kernels made for one GPU must not be launched by this process, a phrase each; empty if they may.
+
+    The card may be another of the same capability: the code is the same. A driver runs what toolkits of its own major
+    version of CUDA and of older ones assembled.
+    """
+    import torch
+
+    from maskdsl.backends.cuda_driver import DriverError, driver
+
+    major, minor = torch.cuda.get_device_capability()
+    pairs = [("torch", made.get("torch"), _release()), ("capability", made.get("capability"), f"sm_{major}{minor}")]
+    told = [f"made with {name} {old}, and this is {new}" for name, old, new in pairs if old != new]
+    try:
+        newest = driver().version()
+    except DriverError as problem:
+        return [*told, str(problem)]
+    needed = str(made.get("toolkit", "")).partition(".")[0]
+    if needed.isdigit() and newest[0] < int(needed):
+        told.append(f"made with CUDA {made['toolkit']}, and this driver runs CUDA up to {newest[0]}.{newest[1]}")
+    return told
+
+
+def _release() -> str:
+    """torch's version without the part that says what it was built for."""
+    import torch
+
+    return str(torch.__version__).partition("+")[0]
+
+
 def processor() -> str:
     """The processor's name as the system gives it."""
     named = re.search(r"model name\s*:\s*(.+)", _cpuinfo())

@@ -5,8 +5,8 @@ Not here: what is written about it (`artifact`), how a package is built (`backen
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,23 +15,26 @@ import torch
 from torch import Tensor
 
 from maskdsl.backends.cache_bundle import save_bundle
-from maskdsl.backends.package import Contract, Mods, TableOf, build_package, contract_of
-from maskdsl.binding.artifact import CACHES, PACKAGE, PROGRAM, CallShape, Section, hash_of, store_program
+from maskdsl.backends.contract import Call, Contract, Mods, TableOf
+from maskdsl.backends.package import build_package, package_contract
+from maskdsl.binding.artifact import CACHES, LAUNCHES, PACKAGE, PROGRAM, CallShape, Section, hash_of, store_program
 from maskdsl.binding.bound import Bound
+from maskdsl.binding.launched import zeros
 from maskdsl.binding.lowered import FIXED, Lowering
-from maskdsl.binding.machine import this_machine
+from maskdsl.binding.machine import launch_machine, this_machine
 from maskdsl.binding.shapes import check_call
 from maskdsl.binding.tables import BoundTables, Owner, bind_tables
 from maskdsl.ir.nodes import Variant
 from maskdsl.ir.print import text
 from maskdsl.ir.types import Table
 from maskdsl.library.sample import sample_tables
-from maskdsl.source.diagnostic import MaskError
+from maskdsl.source.diagnostic import Diagnostic, MaskError
 
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
 
     from maskdsl.backends.flex_kernels import Signature
+    from maskdsl.backends.launch_plan import KernelPlan
 
 QKV = tuple[Tensor, Tensor, Tensor]
 Arrays = Mapping[Table, np.ndarray[Any, Any]]
@@ -43,29 +46,99 @@ def write_kernel(
 ) -> Section:  # fmt: skip
     """Compile a fixed definition's kernel for calls of a kind, and write it to an artifact's folder.
 
-    On the CPU that is a package, or the caches where torch cannot build one; on CUDA the caches. `tables` are used
-    where none that satisfy the facts are found; `dtypes` gives tables another dtype than int32, float32 or bool.
-    Raises MaskError as `Bound.attention` does.
+    On the CPU that is a package, on CUDA kernels with a plan of their launches; the caches of torch's compiler where
+    those cannot be built. `tables` are used where none that satisfy the facts are found; `dtypes` gives tables another
+    dtype than int32, float32 or bool. Raises MaskError as `Bound.attention` does, E0714 for a GPU that is not here.
     """
-    lowering, contract, why = Lowering(variant), None, ""
-    (folder / PACKAGE).unlink(missing_ok=True)
-    (folder / CACHES).unlink(missing_ok=True)
-    with torch.no_grad():
-        if call.device == "cpu":
-            # With one row alone, what there is one of for every row and what there is one of at all look the same.
-            rows = max(2, call.batch) if "batch" in free_sizes(lowering) else call.batch
-            bound, several = _bound_tables(lowering, replace(call, batch=rows), tables, dtypes or {})
-            contract, why = _packaged(lowering, bound, _zeros(several), folder / PACKAGE)
-        if contract is None:
-            bound, call = _bound_tables(lowering, call, tables, dtypes or {})
-            save_bundle(lambda: Bound(lowering, bound, {}).attention(*_zeros(call)), folder / CACHES)
+    lowering = Lowering(variant)
+    for name in (PACKAGE, LAUNCHES, CACHES):
+        (folder / name).unlink(missing_ok=True)
     store_program(folder, variant)
-    written = (PROGRAM, PACKAGE if contract else CACHES)
-    return Section(
-        this_machine(call.device), call, {t.name: str(x.dtype)[6:] for t, x in bound.tensors.items()},
-        contract.plain() if contract else None, contract.free if contract else (), text(variant),
-        {name: hash_of(folder / name) for name in written}, why,
-    )  # fmt: skip
+    build = _Building(folder, lowering, call, tables, dtypes or {})
+    with torch.no_grad():
+        return (build.package() if call.device == "cpu" else build.launches()) or build.caches()
+
+
+def write_backward(
+    folder: Path, variant: Variant, call: CallShape, tables: Arrays | None = None
+) -> tuple[KernelPlan, ...]:
+    """Compile the kernels of the backward pass for a GPU that need not be here, for people to look at.
+
+    Raises MaskError E0714 where that cannot be done, E0705 for a pass that does not compile.
+    """
+    from maskdsl.binding.launched import build_backward
+
+    lowering = Lowering(variant)
+    build = _Building(folder, lowering, call, tables, {})
+    try:
+        return build_backward(lowering, call, build.tables_for, folder)
+    except MaskError:
+        raise
+    except Exception as problem:  # Dynamo, Inductor and Triton have many ways to fail
+        why = f"{type(problem).__name__}: {problem}".splitlines()[0][:300]
+        raise MaskError(_not_for(call.target, variant, why)) from problem
+
+
+@dataclass(slots=True)
+class _Building:
+    """A kernel that is being built in one way after the other; `why` the last one did not do."""
+
+    folder: Path
+    lowering: Lowering
+    call: CallShape
+    tables: Arrays | None
+    dtypes: Mapping[str, str]
+    why: str = ""
+
+    def package(self) -> Section | None:
+        """A package for the CPU, None where torch cannot build one."""
+        # With one row alone, what there is one of for every row and what there is one of at all look the same.
+        rows = max(2, self.call.batch) if "batch" in free_sizes(self.lowering) else self.call.batch
+        bound, several = self.tables_for(replace(self.call, batch=rows))
+        contract, self.why = _packaged(self.lowering, bound, zeros(several), self.folder / PACKAGE)
+        if contract is None:
+            return None
+        machine = this_machine("cpu")
+        return self._section("package", machine, bound, [PACKAGE], contract=contract.plain(), free=contract.free)
+
+    def launches(self) -> Section | None:
+        """Kernels for a GPU, None where they can be had from torch's compiler alone, which needs the GPU."""
+        from maskdsl.binding.launched import build_plan, target_of
+
+        try:
+            plan = build_plan(self.lowering, self.call, free_sizes(self.lowering), self.tables_for, self.folder)
+        except MaskError as problem:
+            if self.call.target or problem.diagnostics[0].code != "E0714":
+                raise
+            self.why = problem.diagnostics[0].notes[0]
+            return None
+        except Exception as problem:  # export, Inductor and Triton have many ways to fail
+            self.why = f"{type(problem).__name__}: {problem}".splitlines()[0][:300]
+            if self.call.target:
+                raise MaskError(_not_for(self.call.target, self.lowering.variant, self.why)) from problem
+            return None
+        bound, _ = self.tables_for(replace(self.call, device="cpu"))
+        machine = launch_machine(target_of(self.call).name, plan.toolkit)
+        return self._section("launches", machine, bound, plan.files, free=plan.free)
+
+    def caches(self) -> Section:
+        """What torch's compiler leaves in its caches after a call."""
+        bound, self.call = self.tables_for(self.call)
+        save_bundle(lambda: Bound(self.lowering, bound, {}).attention(*zeros(self.call)), self.folder / CACHES)
+        return self._section("caches", this_machine(self.call.device), bound, [CACHES])
+
+    def tables_for(self, call: CallShape) -> tuple[BoundTables, CallShape]:
+        """Tables for a call, and the call that they are for."""
+        return _bound_tables(self.lowering, call, self.tables, self.dtypes)
+
+    def _section(
+        self, kind: str, machine: Mapping[str, Any], bound: BoundTables, files: Iterable[str], *,
+        contract: Mapping[str, Any] | None = None, free: tuple[str, ...] = (),
+    ) -> Section:  # fmt: skip
+        dtypes = {t.name: str(x.dtype)[6:] for t, x in bound.tensors.items()}
+        hashes = {name: hash_of(self.folder / name) for name in (PROGRAM, *files)}
+        formula = text(self.lowering.variant)
+        return Section(kind, machine, self.call, dtypes, contract, free, formula, hashes, self.why)
 
 
 def free_sizes(lowering: Lowering) -> frozenset[str]:
@@ -101,7 +174,7 @@ def _packaged(lowering: Lowering, tables: BoundTables, qkv: QKV, path: Path) -> 
     made: list[Contract] = []
 
     def build(signature: Signature, args: QKV, mask: BlockMask, mods: Mods, sink: Tensor | None) -> Tensor:
-        contract = contract_of(signature, args, mask, mods, table_of, free_sizes(lowering))
+        contract = package_contract(Call(signature, args, mask, mods), table_of, free_sizes(lowering))
         build_package(contract, mods, path, args[0].device)
         made.append(contract)
         return args[0].new_zeros((*args[0].shape[:3], args[2].shape[3]))
@@ -125,9 +198,8 @@ def _known(tables: Mapping[int, Table]) -> TableOf:
     return lambda tensor: tables.get(tensor.data_ptr())
 
 
-def _zeros(call: CallShape) -> QKV:
-    dtype = getattr(torch, call.dtype)
-    query = (call.batch, call.heads, call.q_len, call.head_dim)
-    key = (call.batch, call.kv_heads, call.kv_len, call.head_dim)
-    q, k, v = (torch.zeros(s, dtype=dtype, device=call.device) for s in (query, key, key))
-    return q, k, v
+def _not_for(target: str, variant: Variant, why: str) -> Diagnostic:
+    return Diagnostic(
+        "E0705", f"the kernel of `{variant.name}` did not compile for `{target}`", variant.span,
+        notes=(f"torch {torch.__version__} says: {why}",),
+    )  # fmt: skip

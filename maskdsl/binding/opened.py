@@ -1,6 +1,7 @@
 """An artifact that was opened: a program whose calls run what `maskdsl compile` left in a folder.
 
-The first call of a package imports neither Dynamo nor Inductor, and compiles nothing. Seen on the CPU with torch 2.13.
+The first call of a package, or of kernels that are launched, imports neither Dynamo nor Inductor and compiles nothing.
+Seen on the CPU with torch 2.13; on CUDA not yet run.
 Caches are traced by Dynamo at the first call, and then compile nothing for the call that they were made of; seen on the
 CPU with torch 2.13, and not yet run on CUDA.
 Not here: what a folder holds and when it is refused (`artifact`), building it (`made`).
@@ -23,6 +24,7 @@ from maskdsl.binding.artifact import (
     read_manifest,
     read_program,
     read_section,
+    stale,
     verify_file,
     verify_machine,
 )
@@ -65,8 +67,7 @@ class Opened:
         self.manifest = dict(manifest)
 
     def __repr__(self) -> str:
-        kind = "package" if self._section.is_package else "caches"
-        return f"<{self._program.name} from {self._folder}: {kind} for {self._section.call.device}>"
+        return f"<{self._program.name} from {self._folder}: {self._section.kind} for {self._section.call.device}>"
 
     @property
     def name(self) -> str:
@@ -140,23 +141,46 @@ def open_artifact(folder: Path, *, recompile: bool = False) -> Opened:
 
 
 def _kernel(folder: Path, section: Section) -> Kernel | None:
-    """What runs calls: the package, or None for torch's own compiler with its caches filled."""
+    """What runs calls: a package or launches, or None for torch's own compiler with its caches filled."""
     verify_machine(folder, section)
-    verify_file(folder, section, PACKAGE if section.is_package else CACHES)
-    if section.contract is None:
+    for name in section.files:
+        verify_file(folder, section, name)
+    try:
+        return kernel_in(folder, section)
+    except (RuntimeError, KeyError, TypeError, ValueError) as problem:
+        raise MaskError(damaged(folder, f"it cannot be loaded: {str(problem).splitlines()[0][:200]}")) from None
+
+
+def kernel_in(folder: Path, section: Section) -> Kernel | None:
+    """What runs the calls of a folder that was verified. Raises MaskError E0710, and what torch raises."""
+    if section.kind == "caches":
         from maskdsl.backends.cache_bundle import load_bundle
 
-        try:
-            load_bundle(folder / CACHES)
-        except ValueError as problem:
-            raise MaskError(damaged(folder, str(problem))) from None
+        load_bundle(folder / CACHES)
         return None
-    from maskdsl.backends.package import Contract, PackagedKernel
+    if section.kind == "launches":
+        return _launched(folder)
+    from maskdsl.backends.contract import Contract
+    from maskdsl.backends.package import PackagedKernel
 
+    assert section.contract is not None
+    return PackagedKernel(Contract.of(section.contract), folder / PACKAGE)
+
+
+def _launched(folder: Path) -> Kernel:
+    """Kernels loaded onto the current GPU. Raises MaskError E0710 where its driver does not take them."""
+    import torch
+
+    from maskdsl.backends.cuda_driver import DriverError, driver
+    from maskdsl.backends.launched_calls import LaunchedKernel, Plan
+
+    device = torch.device("cuda", torch.cuda.current_device())
     try:
-        return PackagedKernel(Contract.of(section.contract), folder / PACKAGE)
-    except (RuntimeError, KeyError, TypeError) as problem:
-        raise MaskError(damaged(folder, f"torch does not load it: {str(problem).splitlines()[0][:200]}")) from None
+        kernel = LaunchedKernel(Plan.read(folder), folder, driver())
+        kernel.place(device)
+    except DriverError as problem:
+        raise MaskError(stale(folder, [f"the driver refuses its kernels: {problem}"])) from None
+    return kernel
 
 
 def _compiled_again(

@@ -17,6 +17,7 @@ import numpy as np
 
 from maskdsl.backends.reference_attention import attention
 from maskdsl.binding.artifact import PACKAGE, CallShape, Section
+from maskdsl.binding.opened import kernel_in
 from maskdsl.binding.program import Program
 from maskdsl.binding.standalone import standalone_mods
 from maskdsl.cli.trial import Trial
@@ -26,6 +27,7 @@ from maskdsl.source.diagnostic import Diagnostic, MaskError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from maskdsl.backends.launch_plan import KernelPlan
     from maskdsl.binding.bound import Bound
 
 TOLERANCES = {"float32": 1e-4, "bfloat16": 2e-2, "float16": 4e-3}
@@ -50,6 +52,26 @@ class Shape:
     head_dim: int
     q_len: int
     kv_len: int
+
+
+    def options(self) -> dict[str, str]:
+        """The options of `maskdsl compile` that ask for this shape."""
+        return {f"--{name.replace('_', '-')}": str(size) for name, size in asdict(self).items()}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Offline:
+    """Kernels that were compiled for a GPU that is not here: as `Measured`, but for what running them tells.
+
+    `backward` are those of the backward pass, if they were asked for.
+    """
+
+    shape: Shape
+    dtype: str
+    device: str
+    mods: str
+    section: Section
+    backward: tuple[KernelPlan, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,10 +149,12 @@ def measure(
 
 def _first_output(bound: Bound, qkv: QKV, section: Section, folder: Path) -> tuple[Tensor, tuple[str, ...]]:
     """The output of a first call, and the texts of its kernels."""
-    if section.is_package:
+    if section.kind == "package":
         from maskdsl.backends.package import source_of_package
 
         return _finished(bound, qkv), (source_of_package(folder / PACKAGE),)
+    if section.kind == "launches":
+        return _finished(bound, qkv), ()
     import torch
     from torch._inductor.utils import run_and_get_code
 
@@ -143,9 +167,7 @@ def _bind(trial: Trial, device: str, section: Section, folder: Path) -> Bound:
     """The definition over the trial's tables, run by the kernel in the folder if that is a package."""
     import torch
 
-    from maskdsl.backends.package import Contract, PackagedKernel
-
-    kernel = PackagedKernel(Contract.of(section.contract), folder / PACKAGE) if section.contract else None
+    kernel = None if section.kind == "caches" else kernel_in(folder, section)
     tensors = {t.name: torch.from_numpy(np.array(array)).to(device) for t, array in trial.tables.items()}
     lengths = {"q_len": trial.q_len, "kv_len": trial.kv_len}
     built_in = {axis: trial.sizes[axis] for axis in BUILT_IN_AXES}

@@ -78,6 +78,8 @@ CODES: dict[str, str] = {
     "E0710": "an artifact for another machine or version",
     "E0711": "a damaged artifact",
     "E0712": "a call that an artifact was not compiled for",
+    "E0713": "a GPU that is not known by that name",
+    "E0714": "what compiling for a GPU elsewhere needs is missing",
     # E08: the pages of a served cache
     "E0801": "no page is free",
     "E0802": "a request that the pages do not expect",

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from terminal import ROOT, run
 
-from maskdsl.cli.compile import _time
+from maskdsl.cli.compile_report import spelt_time
 from maskdsl.cli.measure import MOST_LANES, Shape, _slices
 
 
@@ -128,7 +128,7 @@ TIMES = [(12.34, "12.3 s"), (0.0456, "45.6 ms"), (7.8e-5, "78 µs"), (2e-8, "0.0
 
 @pytest.mark.parametrize(("seconds", "text"), TIMES)
 def test_times_have_a_unit(seconds: float, text: str) -> None:
-    assert _time(seconds) == text
+    assert spelt_time(seconds) == text
 
 
 def test_a_constant_that_is_not_finite_is_text_in_the_manifest(tmp_path: Path) -> None:

@@ -1,0 +1,56 @@
+"""How long a new process takes from `import torch` to the first output of an artifact.
+
+Not here: the artifact (`artifact`), the same for many definitions and beside a compilation (`benchmarks/artifacts.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maskdsl.cli.measure import Measured, Shape
+from maskdsl.cli.trial import Trial
+
+PROGRAM = """
+import json, sys, time
+import torch
+begun = time.perf_counter()
+import maskdsl
+import numpy as np
+folder, tables, call = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+opened = maskdsl.open(folder)
+device, dtype = call["device"], getattr(torch, call["dtype"])
+query = [call[n] for n in ("batch", "heads", "q_len", "head_dim")]
+key = [call[n] for n in ("batch", "kv_heads", "kv_len", "head_dim")]
+q, k, v = (torch.zeros(s, dtype=dtype, device=device) for s in (query, key, key))
+given = {n: torch.from_numpy(x).to(device) for n, x in np.load(tables).items()}
+bound = opened.bind(**given, **({"sizes": call["sizes"]} if call["sizes"] else {}))
+out = bound.attention(q, k, v)
+out.flatten()[:1].cpu()
+print(json.dumps(time.perf_counter() - begun))
+"""
+
+
+def time_start(folder: Path, trial: Trial, found: Measured) -> float | None:
+    """Seconds from `import torch` to an output that is there, in a process that opens the folder; None if it fails."""
+    tables = {t.name: x for t, x in trial.tables.items()}
+    return seconds_to_start(folder, tables, found.shape, found.dtype, found.device)
+
+
+def seconds_to_start(
+    folder: Path, tables: dict[str, Any], shape: Shape, dtype: str, device: str
+) -> float | None:
+    """The same for tables and a call of this shape."""
+    call = {**asdict(shape), "dtype": dtype, "device": device, "sizes": {}}
+    with tempfile.TemporaryDirectory() as place:
+        np.savez(Path(place) / "tables.npz", **tables)
+        words = [sys.executable, "-c", PROGRAM, str(folder), f"{place}/tables.npz", json.dumps(call)]
+        done = subprocess.run(words, capture_output=True, text=True)
+    return float(json.loads(done.stdout)) if done.returncode == 0 else None
