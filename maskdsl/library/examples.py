@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from maskdsl.backends.reference import evaluate
-from maskdsl.ir.nodes import Value
+from maskdsl.ir.nodes import Value, literal
+from maskdsl.ir.substitute import inline, substitute
 from maskdsl.library.picture import letter_rows
 from maskdsl.library.sample_facts import hold
 from maskdsl.meaning.examples import Example
+from maskdsl.meaning.growth import unrolled_size
 from maskdsl.meaning.module import Module
 from maskdsl.source.diagnostic import Diagnostic, Label, MaskError
 from maskdsl.source.text import Span
@@ -28,9 +30,43 @@ WIDEST = 40
 """Pictures of more columns or rows are not shown side by side."""
 
 
+MOST_WORK = 100_000
+"""What the examples of a file may take together: operations, those of a quantifier's body once a turn, and a picture's
+once more for every 5,000 pairs. It is about a second.
+"""
+
+
 def run_examples(module: Module) -> list[Diagnostic]:
-    """What the sound examples of a file show wrongly (E0501, E0502), broken facts (E0605), blind rows (W0806)."""
-    return [diagnostic for example in module.examples for diagnostic in run_example(example)]
+    """What the sound examples of a file show wrongly (E0501, E0502), broken facts (E0605), blind rows (W0806).
+
+    E0406 where they take too long; those that follow are then not run.
+    """
+    found: list[Diagnostic] = []
+    left = MOST_WORK
+    for example in module.examples:
+        left -= _work_of(example)
+        if left < 0:
+            return [*found, _too_much(example)]
+        found += run_example(example)
+    return found
+
+
+def _work_of(example: Example) -> int:
+    if example.root is None:
+        return 1
+    sizes = {axis: literal(size) for axis, size in example.place.sizes.items()}
+    try:
+        steps = unrolled_size(substitute(inline(example.root, MOST_WORK), sizes=sizes, limit=MOST_WORK))
+    except MaskError:
+        return MOST_WORK + 1
+    pairs = len(example.expected) * len(example.expected[0]) if isinstance(example.expected, tuple) else 1
+    return steps * (1 + pairs // 5000)
+
+
+def _too_much(example: Example) -> Diagnostic:
+    told = f"to run the examples up to this one takes more than {MOST_WORK:,} operations"
+    advice = ("show fewer places, or a definition of a smaller size",)
+    return Diagnostic("E0406", told, example.call_span, notes=("the examples that follow were not run",), help=advice)
 
 
 def run_example(example: Example) -> list[Diagnostic]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
-from maskdsl.ir.nodes import COORDINATES, LENGTHS, Node, Size, Symbol, Value
+from maskdsl.ir.nodes import COORDINATES, LENGTHS, Call, Node, Size, Symbol, Value, Variant
 from maskdsl.ir.substitute import inline
-from maskdsl.ir.types import FLOAT, INT, Table
+from maskdsl.ir.types import FLOAT, INT, Hole, Scalar, Table
 from maskdsl.ir.walk import topological
 from maskdsl.meaning.example_values import Array, plain_value
 from maskdsl.meaning.findings import Findings, an, counted, listed, quoted
@@ -133,6 +134,25 @@ def _needed(root: Node | None) -> list[str]:
     """What the example reads: symbols by name, sizes as `size(axis)`, in the order of the text."""
     if root is None:
         return []
+    assert isinstance(root, Call)
+    if any(isinstance(p, Hole) for p, _ in root.arguments):
+        return _read_by(root)
+    found = _read_in(root.target, root.type)
+    if isinstance(found, MaskError):
+        raise found
+    return found
+
+
+@lru_cache(maxsize=64)
+def _read_in(target: Variant, kind: Scalar) -> list[str] | MaskError:
+    """What a definition without mask parameters reads: the same in every example of it."""
+    try:
+        return _read_by(Call(target, tuple((p, p) for p in target.tables), kind))
+    except MaskError as error:
+        return error
+
+
+def _read_by(root: Node) -> list[str]:
     nodes = topological(inline(root))
     names = [n.name if isinstance(n, Symbol) else _text((n.axis, True)) for n in nodes
              if isinstance(n, Size) or (isinstance(n, Symbol) and not is_variable(n))]  # fmt: skip

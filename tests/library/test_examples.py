@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -195,3 +196,27 @@ def test_floats_are_compared_with_a_small_tolerance(wanted: str, close: bool) ->
 def test_examples_of_broken_definitions_are_silent() -> None:
     text = "mask bad = zork\nexample bad | x\n| x x\nexample bad at (q = 1) == 2.0"
     assert [d.code for d in check(Source("m", text), lambda *_: None).diagnostics] == ["E0201", "E0503"]
+
+
+def many(text: str, example: str, count: int) -> list[str]:
+    """The codes that a number of equal examples get."""
+    return [d.code for d in run_examples(check(Source("m", f"{text}\n{example * count}"), lambda *_: None))]
+
+
+def test_examples_that_take_too_long_are_not_run() -> None:
+    start = process_time()
+    squares = "mask m = any(q - k == i * i for i in range(1000))"
+    assert many(squares, "example m at (q = 4, k = 0) == true\n", 1000) == ["E0406"]
+    large = "example m\n" + ("| " + "x" * 400 + "\n") * 400
+    assert many("mask m = sum(q * i % 7 for i in range(4000)) >= 0", large, 1) == ["E0406"]
+    doubled = "\n".join(f"mask m{i + 1} = m{i} at (q = q + {i}) or m{i} at (k = k + {i})" for i in range(40))
+    module_ = check(Source("m", f"mask m0 = q <= k\n{doubled}\n" + "example m40\n| x\n" * 300), lambda *_: None)
+    assert {d.code for d in module_.diagnostics} == {"E0406"}
+    assert process_time() - start < 8.0
+
+
+def test_a_table_tells_how_long_an_example_takes() -> None:
+    text = "mask m(t: int[n]) = all(t[i] <= q for i in range(size(n)))"
+    long = f"example m(t = [{', '.join('0' * 300)}]) at (q = 1) == true\n"
+    twice = "mask m(t: int[n]) = all(all(t[i] <= q + j for j in range(40)) for i in range(size(n)))"
+    assert many(text, long, 25) == many(twice, long, 1) == [] and many(twice, long, 5) == ["E0406"]
