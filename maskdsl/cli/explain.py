@@ -23,8 +23,20 @@ FORMS = {
     "size": ("size(axis)", "The length of an axis: batch, head, kv_head, position, or one that a table names."),
     "ascending": ("ascending(table, axis)", "In `requires`: the table never decreases along the axis."),
     "at": ("E at (q = …, k = …)", "E at other coordinates; all of them move at once."),
+    "if": ("x if condition else y", "One of two values of one type."),
+    "where": ("mask m = E where a = …, b = …", "Names for parts of a definition; one may use those before it."),
+    "requires": ("mask m(w: int) = E requires w >= 1, …", "Facts about constants and tables, on which proofs rest."),
+    "then": ("score = alibi(slope) then softcap(30.0)", "In a variant: scores, applied from left to right."),
+    "b": ("b", "The row of the batch, or the request, from 0."),
+    "h": ("h", "The query head, from 0."),
+    "kv_h": ("kv_h", "The key head that serves `h`, where a group of query heads shares one."),
+    "q": ("q", "The position of the query in its own sequence, from 0."),
+    "k": ("k", "The position of the key in its own sequence, from 0."),
+    "q_len": ("q_len", "How many queries the current sequence has."),
+    "kv_len": ("kv_len", "How many keys the current sequence has."),
+    "score": ("score", "In a score: the incoming score, the dot product of query and key, already scaled."),
 }
-"""What looks like a function and is a form of its own: its spelling and its meaning."""
+"""Words that are no functions: the forms of the language, the coordinates; their spelling and their meaning."""
 
 
 LONGEST, WIDEST = 1 << 15, 1 << 12
@@ -113,8 +125,23 @@ def _function_page(topic: str) -> str:
     if not found:
         spellings = [s for f in TABLE for s in (f.symbol, f.call) if s]
         close = did_you_mean(topic, [*spellings, *FORMS]) or did_you_mean(topic.upper(), CODES)
-        raise MaskError(Diagnostic("E0201", f"`{topic}` is no diagnostic's code and no function", help=close))
+        told = f"`{topic}` is no diagnostic's code and no function"
+        raise MaskError(Diagnostic("E0201", told, help=_as_name(topic) or close or _FURTHER))
     return f"# {topic}\n\n" + "\n".join(map(_describe, found))
+
+
+_FURTHER = ("a topic is a function such as `clamp`, a word such as `requires`, or a code such as `E0402`",)
+
+
+def _as_name(topic: str) -> tuple[str, ...]:
+    """The advice for the name of a definition."""
+    from maskdsl.library.registry import shared
+
+    try:
+        path = shared().find(topic).path
+    except MaskError:
+        return ()
+    return (f"`maskdsl show {path}` draws it", f"`maskdsl explain --tiles {path}` tells which tiles kernels skip")
 
 
 def _describe(function: Function) -> str:

@@ -9,6 +9,9 @@ from maskdsl.ir.types import Constant
 from maskdsl.ir.walk import children, topological
 from maskdsl.meaning.constants import constant_value
 
+LONGEST_RANGE = 4096
+"""How many numbers one quantifier may run over."""
+
 
 def unrolled_size(root: Node, constants: Mapping[Constant, Value] | None = None) -> int:
     """The number of operations after unrolling; a quantifier of unknown bounds counts as one step, a call as one."""
@@ -20,7 +23,7 @@ def unrolled_size(root: Node, constants: Mapping[Constant, Value] | None = None)
         if isinstance(node, Quantified):
             inner = [n for n in topological(node.body) if node.variable in reads[id(n)] and id(n) not in counted]
             counted.update(id(n) for n in inner)
-            weights[id(node)] = 1 + _steps(node, constants) * sum(weights[id(n)] for n in inner)
+            weights[id(node)] = 1 + steps_of(node, constants) * sum(weights[id(n)] for n in inner)
     return sum(weights[id(n)] for n in order if id(n) not in counted)
 
 
@@ -34,6 +37,7 @@ def _variables_read(order: list[Node]) -> dict[int, frozenset[str]]:
     return reads
 
 
-def _steps(node: Quantified, constants: Mapping[Constant, Value] | None) -> int:
+def steps_of(node: Quantified, constants: Mapping[Constant, Value] | None = None) -> int:
+    """How many numbers a quantifier runs over; 1 where its bounds are not known."""
     start, stop = constant_value(node.start, constants), constant_value(node.stop, constants)
     return 1 if start is None or stop is None else max(int(stop) - int(start), 0)

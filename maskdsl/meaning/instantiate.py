@@ -114,7 +114,8 @@ def _converted(findings: Findings, constant: Constant, given: Any) -> Value | No
     """A Python or NumPy value as the constant's type has it."""
     value = given.item() if hasattr(given, "item") and getattr(given, "ndim", 0) == 0 else given
     if not isinstance(value, bool | int | float):
-        return _refuse(findings, "E0301", constant, f"a `{type(given).__name__}`")
+        told = f"the text `{value[:40]}`" if isinstance(value, str) else f"a `{type(given).__name__}`"
+        return _refuse(findings, "E0301", constant, told)
     kind = kind_of(value)
     if (kind, constant.type) == (INT, FLOAT):
         return float(value)

@@ -149,6 +149,8 @@ def _operands(
 
 def _call(lowering: Lowering, call: ast.Call) -> Step:
     name, entry = call.name.text, lowering.scope.find(call.name.text)
+    if isinstance(entry, Local):
+        lowering.record.locals.add(name)
     match entry:
         case Defined():
             return (yield from _definition(lowering, call, entry))

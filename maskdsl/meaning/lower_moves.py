@@ -6,6 +6,7 @@ from maskdsl.ir.nodes import Node
 from maskdsl.ir.types import FLOAT, INT
 from maskdsl.meaning.constants import constant_value, verify_value
 from maskdsl.meaning.findings import an, as_int, quoted
+from maskdsl.meaning.growth import LONGEST_RANGE
 from maskdsl.meaning.lowering import Lowering, Setting
 from maskdsl.meaning.names import check_name
 from maskdsl.meaning.reads import first_illegal, is_scoreless, is_unrolled_part, refuse_read
@@ -14,8 +15,6 @@ from maskdsl.source.suggest import did_you_mean
 from maskdsl.syntax import ast
 
 MOVABLE = ("b", "h", "q", "k", "score")
-UNROLL_LIMIT = 4096
-"""The most steps that a quantifier may have."""
 
 UNMOVABLE = {
     "kv_h": "`kv_h` follows from `h`: move `h`",
@@ -71,10 +70,10 @@ def check_bounds(lowering: Lowering, e: ast.Quantified, start: Node, stop: Node)
         if not _check_bound(lowering, expression, node):
             return False
     first, last = constant_value(start), constant_value(stop)
-    if first is None or last is None or last - first <= UNROLL_LIMIT:
+    if first is None or last is None or last - first <= LONGEST_RANGE:
         return True
     lowering.findings.tell(
-        "E0403", f"the quantifier has {last - first:,} steps, more than {UNROLL_LIMIT:,}", e.stop.span,
+        "E0403", f"the quantifier has {last - first:,} steps, more than {LONGEST_RANGE:,}", e.stop.span,
         notes=("quantifiers are unrolled when a variant is compiled",),
     )
     return False

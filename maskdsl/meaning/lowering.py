@@ -28,7 +28,7 @@ class Setting(Enum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Record:
-    """What one definition has used so far: names of parameters, names of quantifiers' variables, ints made floats.
+    """What one definition has used so far: parameters, local names, quantifiers' variables, ints made floats.
 
     `unknown` are the names reported as unknown already; `broken_axes` tells that a table's type has an error, so that
     axes may be missing for that reason. `sound` is what each rule of reading is known to allow. `lists` collects the
@@ -36,6 +36,7 @@ class Record:
     """
 
     parameters: set[str] = field(default_factory=set)
+    locals: set[str] = field(default_factory=set)
     variables: set[str] = field(default_factory=set)
     floats: dict[int, tuple[Node, Node]] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)

@@ -13,7 +13,7 @@ from maskdsl.ir.nodes import Variant
 from maskdsl.meaning.examples import Example, lower_example
 from maskdsl.meaning.findings import Findings
 from maskdsl.meaning.imports import NOTHING, Library, Loader, Parsed, gather
-from maskdsl.meaning.lints import lint_definition, lint_examples
+from maskdsl.meaning.lints import lint_definition, lint_examples, lint_imports
 from maskdsl.meaning.lower_definitions import lower_definition
 from maskdsl.meaning.names import check_name, refuse_second
 from maskdsl.meaning.order import order_definitions
@@ -83,6 +83,7 @@ def _check_file(parsed: Parsed, modules: dict[Source, Module]) -> Module:
             names[definition.name.text] = Defined(kind_of(definition), definition.name, header.signature, variant)
     examples = [d for d in parsed.file.definitions if isinstance(d, ast.Example)]
     lowered = [lower_example(findings, e, Scope(names)) for e in examples]
+    lint_imports(findings, parsed.file)
     lint_examples(findings, parsed.source, definitions, examples)
     own = {text: e for text, e in names.items() if isinstance(e, Defined) and text in numbers}
     assert findings.errors or all(d.variant for d in own.values()) or _imported_errors(parsed, modules)

@@ -16,7 +16,7 @@ from maskdsl.meaning.constants import constant_value
 from maskdsl.meaning.demands import demands
 from maskdsl.meaning.facts import all_facts
 from maskdsl.meaning.findings import Findings, quoted
-from maskdsl.meaning.growth import unrolled_size
+from maskdsl.meaning.growth import LONGEST_RANGE, steps_of, unrolled_size
 from maskdsl.meaning.obligations import obligations
 from maskdsl.meaning.prove import prove
 from maskdsl.meaning.reads import first_illegal
@@ -45,10 +45,21 @@ def verify_definition(findings: Findings, variant: Variant) -> bool:
 
 
 def verify_size(findings: Findings, variant: Variant) -> None:
-    """Report expressions that are too large once quantifiers are unrolled (E0406)."""
+    """Report quantifiers that are too long, and what is too large once they are unrolled (E0403, E0406).
+
+    Constants that are still open are taken for their defaults.
+    """
+    defaults = {c: d.value for c, d in variant.defaults if isinstance(d, Literal)}
     for _, root in variant.roots:
-        size = unrolled_size(root)
-        if size > NODE_LIMIT:
+        before = findings.errors
+        for node in topological(root):
+            if isinstance(node, Quantified) and (steps := steps_of(node, defaults)) > LONGEST_RANGE:
+                told = f"the quantifier has {steps:,} steps, more than {LONGEST_RANGE:,}"
+                open_bounds = steps_of(node) != steps
+                notes = ("so it is with the defaults of its constants",) if open_bounds else ()
+                findings.tell("E0403", told, node.stop.span, notes=notes, help=("use a shorter range, or a table",))
+        size = unrolled_size(root, defaults)
+        if size > NODE_LIMIT and findings.errors == before:
             findings.tell(
                 "E0406", f"`{variant.name}` has {size:,} operations when unrolled, more than {NODE_LIMIT:,}", root.span,
                 notes=("every step of a quantifier becomes code",), help=("use shorter ranges",),

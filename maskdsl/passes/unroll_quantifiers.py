@@ -19,13 +19,11 @@ from maskdsl.ir.reads import symbols_read
 from maskdsl.ir.substitute import NODE_LIMIT, too_large
 from maskdsl.ir.types import BOOL, FLOAT, INT
 from maskdsl.ir.walk import children, topological, with_children
+from maskdsl.meaning.growth import LONGEST_RANGE
 from maskdsl.passes.context import Context
 from maskdsl.passes.fold_constants import folded
 from maskdsl.passes.roots import map_roots, rewrite_all
 from maskdsl.source.diagnostic import Diagnostic, MaskError
-
-LONGEST_RANGE = 4096
-"""How many numbers one quantifier may run over (E0403)."""
 
 _JOINS = {"any": "or", "all": "and", "sum": "add"}
 

@@ -90,7 +90,7 @@ CODES: dict[str, str] = {
     "E0903": "a step that does not fit the limits",
     "E0904": "queries or caches that do not fit the limits",
     # W08: lints
-    "W0801": "an unused parameter",
+    "W0801": "an unused name",
     "W0802": "a mask that is always true or always false",
     "W0803": "every tile is undecided",
     "W0804": "a definition without documentation",

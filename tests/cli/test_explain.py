@@ -35,6 +35,19 @@ def test_a_misspelt_word_is_recognised(word: str, meant: str) -> None:
         page_of(word)
 
 
+def test_a_definition_is_shown_instead() -> None:
+    with pytest.raises(MaskError, match="`maskdsl show local/sliding_window` draws it"):
+        page_of("sliding_window")
+    with pytest.raises(MaskError, match="a topic is a function"):
+        page_of("zzzzzzz")
+
+
+def test_the_words_of_places_are_explained() -> None:
+    from maskdsl.meaning.scope import PLACE_NAMES
+
+    assert {*PLACE_NAMES} <= {*FORMS}
+
+
 def test_the_command() -> None:
     assert "an index of the wrong axis" in run("explain", "e0305").out
     assert run("explain", "nonsense").code == 1

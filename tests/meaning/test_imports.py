@@ -94,8 +94,8 @@ def test_a_file_that_imports_itself_through_others() -> None:
     main = Source("main.mask", "from a import x\nmask m = k <= q")
     load = loader({"a": "from main import m\nmask x = m"})
     module = check(main, lambda name, local, importer: main if name == ("main",) else load(name, local, importer))
-    assert [d.code for d in module.diagnostics] == ["E0206"] and list(module.definitions) == ["m"]
-    assert module.diagnostics[0].notes == ("`main.mask` imports `a.mask` imports `main.mask`",)
+    assert [d.code for d in module.errors] == ["E0206"] and list(module.definitions) == ["m"]
+    assert module.errors[0].notes == ("`main.mask` imports `a.mask` imports `main.mask`",)
 
 
 def test_two_readings_of_one_path_are_one_file() -> None:

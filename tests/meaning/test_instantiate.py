@@ -39,6 +39,12 @@ def test_values_that_fit(given: dict[str, Any]) -> None:
     assert values["w"].value == given["w"] and type(values["c"].value) is float
 
 
+def test_quantifiers_are_not_too_long_with_the_constants_given() -> None:
+    assert errors("mask m(n: int) = any(k == i for i in range(n))", n=5000) == ["E0403 n: int"]
+    assert errors("mask m(n: int) = any(any(k == i + j for i in range(n)) for j in range(n))", n=400)[0].startswith("E0406")
+    instantiate(sound("mask m(n: int) = any(k == i for i in range(n))").definitions["m"], {"n": 4096})
+
+
 @pytest.mark.parametrize("given, found", [
     ({}, ["E0209 w: int"]),
     ({"w": 1.5}, ["E0302 w: int"]),
@@ -85,7 +91,8 @@ def test_facts_become_complete() -> None:
     ("mask m(w: int = 4) = q // w == k // w requires w <= 4", 0, "E0404"),
     ("mask m(w: int) = shift_left(1, clamp(q, 0, w)) == k requires w <= 40", 32, "E0405"),
     ("mask m(w: int = 2) = q ** w == k", -1, "E0411"),
-    ("mask m(w: int) = any(q == i for i in range(w))", 60_000, "E0406"),
+    ("mask m(w: int) = any(q == i for i in range(w))", 60_000, "E0403"),
+    ("mask m(w: int) = any(any(q == i + j for i in range(w)) for j in range(w))", 500, "E0406"),
     ("variant m(w: int = 4) { scale = 1.0 / sqrt(float(w)) }", -4, "E0410"),
     ("variant m(w: int = 4) { scale = float(8 % w) }", 0, "E0404"),
 ])  # fmt: skip

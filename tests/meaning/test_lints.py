@@ -1,4 +1,4 @@
-"""Lints: unused parameters, constant masks, missing documentation and examples."""
+"""Lints: unused names, constant masks, missing documentation and examples."""
 
 from __future__ import annotations
 
@@ -20,11 +20,32 @@ def test_unused_parameters(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", [
-    "mask m(w: int) = q < k where x = w", "mask m(w: int) = q < k requires w > 1", "mask m(t: int[n]) = q < k requires ascending(t, n)",
+    "mask m(w: int) = q < x where x = w", "mask m(w: int) = q < k requires w > 1", "mask m(t: int[n]) = q < k requires ascending(t, n)",
     "mask a(t: int[n]) = t[0] < k\nmask m(t: int[n]) = a(t)", "mask a(inner: mask) = inner\nmask m(inner: mask) = a(inner)",
 ])  # fmt: skip
 def test_used_parameters(text: str) -> None:
     assert codes(text) == []
+
+
+@pytest.mark.parametrize("text, unused", [
+    ("mask m = k <= q where x = q", ["x"]), ("mask m = k <= x where x = q, y = x", ["y"]),
+    ("mask m = k <= y where x = q, y = x", []), ("mask m(t: int[n]) = t[x] < q where x = 0", []),
+    ("mask m = any(k == x + i for i in range(2)) where x = q", []), ("score m = score at (score = x) where x = 1.0 * q", []),
+    ("mask m = k < q where x = 2 > 1 requires x", []), ("variant m { mask = k <= q }", []),
+])  # fmt: skip
+def test_unused_local_names(text: str, unused: list[str]) -> None:
+    assert [w for c, w in marked(text) if c == "W0801"] == unused
+
+
+@pytest.mark.parametrize("rest, unused", [
+    ("mask m = causal", ["other"]), ("mask m = k < q", ["causal", "other"]), ("mask m = causal or other", []),
+    ("mask m = k < q\nexample causal | x", ["other"]), ("mask m = causal or windw", []), ("mask m = (", []),
+])  # fmt: skip
+def test_unused_imports(rest: str, unused: list[str]) -> None:
+    library = Source("base", "mask causal = k <= q\nmask window(w: int) = q - k < w")
+    text = f"from base import causal, window as other\n{rest}".replace("or other", "or other(2)")
+    found = check(Source("m", text), lambda *_: library).diagnostics
+    assert [d.span.text for d in found if d.code == "W0801" and d.span] == unused
 
 
 def test_no_lints_where_there_is_an_error() -> None:

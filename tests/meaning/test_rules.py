@@ -27,6 +27,17 @@ def test_what_may_not_be_read(text: str, found: tuple[str, str]) -> None:
     assert marked(text) == [found]
 
 
+@pytest.mark.parametrize("text, found", [
+    ("mask m(n: int = 5000) = any(k == i for i in range(n))", [("E0403", "n")]),
+    ("mask m(n: int = 4096) = any(k == i for i in range(n))", []),
+    ("mask m(n: int = 0, s: int = -4100) = any(k == i for i in range(s, n))", [("E0403", "n")]),
+    ("mask m(n: int = 4000) = any(any(k == i + j for i in range(n)) for j in range(40))",
+     [("E0406", "any(any(k == i + j for i in range(n)) for j in range(40))")]),
+])  # fmt: skip
+def test_defaults_make_no_quantifier_too_long(text: str, found: list[tuple[str, str]]) -> None:
+    assert marked(text) == found
+
+
 @pytest.mark.parametrize("fact, found", [
     ("score > 1.0", ("E0412", "score")),
     ("q < kv_len", ("E0412", "kv_len")),
@@ -53,7 +64,7 @@ def test_what_is_no_fact(fact: str, found: tuple[str, str]) -> None:
     "all(t[0] <= i for i in range(4))", "w >= 1 and ascending(t, position)", "x == 0",
 ])  # fmt: skip
 def test_what_is_a_fact(fact: str) -> None:
-    sound(f"mask m(t: int[position], w: int) = t[q] == w where x = t[0] requires {fact}")
+    sound(f"mask m(t: int[position], w: int) = t[q] == w + x where x = t[0] requires {fact}")
 
 
 def test_a_conjunction_states_two_facts() -> None:
