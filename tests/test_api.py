@@ -209,6 +209,12 @@ class TestPrograms:
         assert codes(program.bind, slope=[1.0, 0.5], sizes={"head": 3}) == ["E0607"]
         assert program.bind(slope=[1.0, 0.5], sizes={"head": 2}).sizes["head"] == 2
 
+    def test_a_table_may_be_called_self(self) -> None:
+        program = maskdsl.compile("mask m(self: int[batch], name: int) = k < self[b] + name", name=1)
+        assert dense(program.bind(self=[0]), 1, 2) == [[1, 0]]
+        query = np.zeros((1, 1, 1, 4))
+        assert program.reference(query, query, query, self=[1]).shape == (1, 1, 1, 4)
+
     def test_a_table_may_be_called_sizes(self) -> None:
         program = maskdsl.compile("mask m(sizes: int[batch]) = k < sizes[b]")
         assert dense(program.bind(sizes=[1]), 1, 2) == [[1, 0]]

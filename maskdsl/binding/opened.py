@@ -89,7 +89,7 @@ class Opened:
         """The definition, whose bound forms run the opened kernel."""
         return self._program
 
-    def bind(self, **tables: Any) -> Bound:
+    def bind(self, /, **tables: Any) -> Bound:
         """The definition over these tables, as `Program.bind`, whose `attention` runs the opened kernel.
 
         A table of another dtype than the kernel reads is converted where that changes no value it sees: it is then a
@@ -97,7 +97,7 @@ class Opened:
         """
         return self._program.bind(**{name: self._typed(name, value) for name, value in tables.items()})
 
-    def attention(self, q: Tensor, k: Tensor, v: Tensor, **tables: Any) -> Tensor:
+    def attention(self, /, q: Tensor, k: Tensor, v: Tensor, **tables: Any) -> Tensor:
         """Attention [B, Hq, Q, Dv] in q's dtype; rows that see nothing are 0; as `Bound.attention` otherwise.
 
         Tables are bound anew, and what `requires` says of them is checked, when they are others than at the last call

@@ -88,7 +88,7 @@ class Program:
         """`score_mod(score, b, h, q_idx, kv_idx)` for FlexAttention; None for a mask. MaskError E0609 likewise."""
         return self._alone("score_mod").score_mod
 
-    def bind(self, **tables: Any) -> Bound:
+    def bind(self, /, **tables: Any) -> Bound:
         """The program over these tables: tensors, or arrays, lists and numbers, which are converted.
 
         `sizes={"head": 8}` gives sizes of axes, or `q_len` and `kv_len`, that neither a table nor a call will give.
@@ -124,7 +124,7 @@ class Program:
         """The program in a layout, as `Bound.arranged` describes it. Raises MaskError E0609 with tables."""
         return self._alone("arranged").arranged(layout)
 
-    def reference(self, q: ArrayLike, k: ArrayLike, v: ArrayLike, **tables: Any) -> NDArray[Any]:
+    def reference(self, /, q: ArrayLike, k: ArrayLike, v: ArrayLike, **tables: Any) -> NDArray[Any]:
         """The attention that the language defines, in NumPy: float64 [B, Hq, Q, Dv].
 
         Takes what `attention` takes, as arrays or tensors of any float dtype and on any device, and the tables by
