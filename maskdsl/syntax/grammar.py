@@ -49,7 +49,12 @@ def cache_dir() -> Path:
 
 
 def _read(file: Path) -> bytes | None:
-    """The tables stored in `file`, or None where it is missing, unreadable or damaged."""
+    """The tables stored in `file`, or None where it is missing, unreadable or damaged.
+
+    They are a pickle, which can run code: none is read from where one happens to work.
+    """
+    if not file.is_absolute():
+        return None
     try:
         content = file.read_bytes()
     except OSError:

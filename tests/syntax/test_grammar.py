@@ -158,3 +158,12 @@ def test_the_editor_grammar_holds_regular_expressions() -> None:
 def test_the_editor_grammar_sees_pictures(row: str) -> None:
     editor = json.loads((grammar_dir() / "mask.tmLanguage.json").read_text(encoding="utf-8"))
     assert re.match(editor["repository"]["picture"]["match"], row)
+
+
+def test_no_tables_are_read_from_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "here"))
+    grammar.load.__wrapped__()
+    (stored,) = (tmp_path / "here" / "maskdsl").iterdir()
+    assert grammar._read(stored) is not None
+    assert grammar._read(stored.relative_to(tmp_path)) is None
