@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from maskdsl.ir.nodes import Literal, Variant
-from maskdsl.meaning.findings import Findings
+from maskdsl.ir.nodes import Literal, Node, Op, Variant
+from maskdsl.ir.ops import fold_literals
+from maskdsl.ir.types import INT
+from maskdsl.ir.walk import topological
+from maskdsl.meaning.constants import LARGEST_INT
+from maskdsl.meaning.findings import Findings, quoted
 from maskdsl.meaning.lowering import Record
 from maskdsl.meaning.proofs import constant_mask
 from maskdsl.meaning.signatures import Definition, kind_of
@@ -15,7 +20,9 @@ from maskdsl.syntax import ast
 
 
 def lint_definition(findings: Findings, definition: Definition, variant: Variant, record: Record) -> None:
-    """Warn of parameters and local names that nothing reads (W0801), of a mask that is always the same (W0802)."""
+    """Warn of parameters and local names that nothing reads (W0801), of numbers that wrap, of masks that are
+    always the same (W0808, W0802).
+    """
     for parameter in definition.parameters:
         if parameter.name.text not in record.parameters:
             findings.tell(
@@ -28,6 +35,8 @@ def lint_definition(findings: Findings, definition: Definition, variant: Variant
                 "W0801", f"`{binding.name.text}` is never used", binding.name.span, "nothing reads this name",
                 help=("remove it, or use it",),
             )
+    if _lint_numbers(findings, variant):
+        return
     if variant.kind == "mask" and not isinstance(variant.mask, Literal):
         value = constant_mask(variant)
         if value is not None:
@@ -36,6 +45,41 @@ def lint_definition(findings: Findings, definition: Definition, variant: Variant
                 "W0802", f"this mask is always {str(value).lower()}", variant.mask.span, "the same for every pair",
                 help=(f"if it is meant, write `{str(value).lower()}`",),
             )
+
+
+def _lint_numbers(findings: Findings, variant: Variant) -> bool:
+    """Whether arithmetic on whole numbers of the text passes 32 bits; warn of it (W0808), innermost first."""
+    before = len(findings.diagnostics)
+    for _, root in variant.roots:
+        values: dict[int, int | None] = {}
+        for node in topological(root):
+            values[id(node)] = value = _whole(node, values)
+            if value is not None and not -LARGEST_INT - 1 <= value <= LARGEST_INT:
+                assert isinstance(node, Op)
+                values[id(node)] = None
+                wrapped = fold_literals(node.name, *(Literal(values[id(a)] or 0, INT) for a in node.args))
+                findings.tell("W0808", f"{quoted(node.span)} wraps around", node.span, f"this is {wrapped}",
+                              notes=("ints have 32 bits",), help=(f"the largest is {LARGEST_INT:_}",))
+    return len(findings.diagnostics) > before
+
+
+def _whole(node: Node, values: dict[int, int | None]) -> int | None:
+    """The exact value of sums, differences, products and powers of literals; of huge powers some number beyond."""
+    match node:
+        case Literal(value=value, type=kind) if kind is INT:
+            return int(value)
+        case Op(name="add" | "sub" | "mul" | "pow" as name, args=(a, b), type=kind) if kind is INT:
+            x, y = values[id(a)], values[id(b)]
+            if x is None or y is None or (name == "pow" and y < 0):
+                return None
+            return _EXACT[name](x, y)
+    return None
+
+
+_EXACT: dict[str, Callable[[int, int], int]] = {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul,
+    "pow": lambda x, y: x ** (min(y, 64 + y % 2) if abs(x) > 1 else y % 2 or min(y, 2)),
+}
 
 
 def lint_imports(findings: Findings, file: ast.File) -> None:

@@ -97,4 +97,5 @@ CODES: dict[str, str] = {
     "W0805": "a definition without an example",
     "W0806": "a row that sees nothing",
     "W0807": "an allowance of no use",
+    "W0808": "a number that wraps around",
 }

@@ -48,6 +48,19 @@ def test_unused_imports(rest: str, unused: list[str]) -> None:
     assert [d.span.text for d in found if d.code == "W0801" and d.span] == unused
 
 
+@pytest.mark.parametrize("body, wraps", [
+    ("q - k < 2 ** 31", ["2 ** 31"]), ("q < 65536 * 65536 + 3", ["65536 * 65536"]), ("q < 2147483647 + 1", ["2147483647 + 1"]),
+    ("q < -2147483648 - 1 + 4", ["-2147483648 - 1"]), ("q < 2 ** 2147483647", ["2 ** 2147483647"]),
+    ("q < (-2) ** 31 or q < 3", []), ("q < 2 ** 30 + (2 ** 30 - 1)", []), ("q < (-1) ** 2147483647 + 9", []), ("q < 3 * 5", []),
+    ("k * 73856093 * 19349663 < q", []), ("q < shift_left(1, 31) + 9", []), ("q < 2.0 ** 40", []), ("q < 0 ** 0 + 1", []),
+    ("any(q == i + 2 ** 31 for i in range(2))", ["2 ** 31"]), ("q < x + k where x = 46341 * 46341", ["46341 * 46341"]),
+])  # fmt: skip
+def test_numbers_that_wrap(body: str, wraps: list[str]) -> None:
+    found = marked(f"mask m = {body}")
+    assert [w for c, w in found if c == "W0808"] == wraps
+    assert not wraps or {c for c, _ in found} == {"W0808"}
+
+
 def test_no_lints_where_there_is_an_error() -> None:
     assert codes("mask m(window: int) = q < windw") == ["E0201"]
 
