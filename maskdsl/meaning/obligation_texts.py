@@ -76,19 +76,23 @@ def _tell_lookup(lookup: Lookup, unmet: Unmet) -> Diagnostic:
     index = _spelt(demand.child)
     ends = (("low", "be negative"), ("high", f"reach `{_size(axis)}`"))
     reach = " or ".join(told for kind, told in ends if kind in unmet.kinds)
-    clamped = f"clamp({index}, 0, {_less_one(axis)})"
+    advice, clamped = "keep the index in range", f"clamp({index}, 0, {_less_one(axis)})"
+    if isinstance(demand.child, Literal) and "low" in unmet.kinds:
+        advice, clamped = "the last entry is", _less_one(axis)  # for -1, as in Python
     here = _is_inside(demand.child.span, lookup.span)
     notes = ["a proof comes from the expression, from `requires`, and from the conditions around the lookup"]
     notes += [f"`{index}` may wrap around: ints have 32 bits"] if unmet.wraps else []
     return Diagnostic(
         "E0402", f"the lookup `{_spelt(lookup)}` is not proven in bounds", demand.child.span, f"may {reach}",
         also=(*(() if here else (Label(lookup.span, "read here"),)), *_declared(lookup.table)), notes=tuple(notes),
-        help=(f"keep the index in range: `{_with_index(lookup, demand.place, clamped) if here else clamped}`",),
+        help=(f"{advice}: `{_with_index(lookup, demand.place, clamped) if here else clamped}`",),
     )
 
 
 def _tell_divisor(unmet: Unmet) -> Diagnostic:
     divisor = _spelt(unmet.demand.child)
+    if isinstance(unmet.demand.child, Literal):
+        return Diagnostic("E0404", "the divisor is zero", unmet.demand.child.span)
     return Diagnostic(
         "E0404", f"the divisor `{divisor}` may be zero", unmet.demand.child.span, "not proven to differ from 0",
         help=(f"hold it above zero: `max({divisor}, 1)`",),
