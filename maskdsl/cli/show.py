@@ -77,9 +77,11 @@ def _print_view(shown: tuple[Trial, View], plain: bool, tile: int | None) -> Non
     trial, view = shown
     print("\n".join(describe(trial, view)))
     if (report := report_tiles(trial, view, tile)) is not None:
-        from maskdsl.cli.tiles import summary
+        from maskdsl.cli.tiles import blame, summary
 
         print(f"  {summary(report)}")
+        if report.undecided and (culprit := blame(report)):
+            print(f"  {culprit}")
     print()
     for row in drawing(view, plain or not can_draw()):
         print(f"  {row}".rstrip())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import isfinite
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from maskdsl.cli.outcome import count
@@ -83,6 +84,16 @@ def summary(report: TileReport) -> str:
     return f"tiles of {report.block[0]} × {report.block[1]}: {counts}"
 
 
+def blame(report: TileReport) -> str | None:
+    """One line: the condition that leaves most tiles open; None where none does."""
+    if not report.losses:
+        return None
+    loss = report.losses[0]
+    line, column = loss.span.source.position(loss.span.start)
+    text = shorten(" ".join(loss.span.text.split()), 60, placeholder=" …")
+    return f"left open by `{text}` at {loss.span.source.name}:{line}:{column}"
+
+
 def _table(report: TileReport) -> Iterator[str]:
     yield f"  {'':16}{'full':>10}{'partial':>10}{'empty':>10}{'skipped':>10}"
     yield _row("by the formula", report.ours)
@@ -106,7 +117,9 @@ def _judgement(report: TileReport) -> Iterator[str]:
     full, empty = report.truth.full - report.ours.full, report.truth.empty - report.ours.empty
     kinds = " and ".join(f"{n:,} {kind}" for n, kind in ((full, "full"), (empty, "empty")) if n)
     yield f"  of the partial tiles, {report.undecided:,} could not be decided: {kinds} in truth"
-    yield f"  visits {report.visited_ratio:.3f} × the tiles that it must, finds {report.full_ratio:.3f} × the full ones"
+    must, ratio = report.truth.visited, report.visited_ratio
+    visits = f"visits {ratio:.3f} × the tiles that it must" if must else "visits tiles where it need not visit any"
+    yield f"  {visits}" + (f", finds {report.full_ratio:.3f} × the full ones" if report.truth.full else "")
 
 
 def _loss_lines(loss: Loss) -> Iterator[str]:
@@ -135,7 +148,7 @@ def as_values(trial: Trial, report: TileReport) -> dict[str, Any]:
         "found": _counts(report.ours),
         "exact": _counts(report.truth),
         "undecided": report.undecided,
-        "visited_ratio": report.visited_ratio,
+        "visited_ratio": report.visited_ratio if isfinite(report.visited_ratio) else None,
         "full_ratio": report.full_ratio,
         "losses": [_loss_values(loss) for loss in report.losses],
     }

@@ -31,7 +31,16 @@ from maskdsl.tiles.width import never_wraps
 
 def normalize(root: Node, limits: Limits) -> Node:
     """The same truth for every coordinate, in the form that the tile analysis reads best (`limits`: static bounds)."""
-    return rewrite(root, lambda node: _join_periods(node, limits) or _normalize_comparison(node, limits))
+    return rewrite(root, lambda n: _fold(n) or _join_periods(n, limits) or _normalize_comparison(n, limits))
+
+
+def _fold(node: Node) -> Node | None:
+    """What is left of an operation on literals: those that comparisons became."""
+    if not isinstance(node, Op) or not any(isinstance(a, Literal) for a in node.args):
+        return None
+    made = build(node.name, *node.args)
+    same = isinstance(made, Op) and made.name == node.name and made.args == node.args
+    return None if same else spanned(made, node)
 
 
 def _normalize_comparison(node: Node, limits: Limits) -> Node | None:

@@ -57,14 +57,30 @@ def lint_tiles(variant: Variant) -> Diagnostic | None:
 
 def _warning(variant: Variant, mask: Node, ordered: frozenset[Table]) -> Diagnostic:
     assert variant.mask is not None
-    matches = [n for n in topological(mask) if isinstance(n, Op) and _is_match(n, ordered)]
-    tables = [a.table for n in matches[:1] for a in n.args[:1] if isinstance(a, Lookup)]
-    facts = tuple(f"if `{t.name}` never decreases, say so: `requires ascending({t.name}, position)`" for t in tables)
+    pairs = [n.args for n in topological(mask) if isinstance(n, Op) and _is_match(n, ordered)]
+    first = pairs[0][0] if pairs else None
+    if not isinstance(first, Lookup):
+        return Diagnostic(
+            "W0803", "no tile of this mask can be decided ahead of time", variant.mask.span, "undecided in every tile",
+            notes=("where a formula decides a whole tile, kernels skip it or need no mask in it",),
+            help=("a condition on the distance, such as `k <= q`, lets kernels skip tiles",),
+        )  # fmt: skip
+    name, axis = first.table.name, _axis_of_positions(first)
+    rises = f"if `{name}` never decreases, say so: `requires ascending({name}, {axis})`"
+    near = "a condition on the distance, such as `k <= q`, lets kernels skip tiles"
     return Diagnostic(
-        "W0803", "no tile of this mask can be decided ahead of time", variant.mask.span, "undecided in every tile",
-        notes=("where a formula decides a whole tile, kernels skip it or need no mask in it",),
-        help=facts or ("a condition on the distance, such as `k <= q`, lets kernels skip tiles",),
+        "W0803", f"tiles of this mask are decided only where `{name}` happens to be in order", variant.mask.span,
+        "undecided where it is not",
+        notes=(f"kernels skip tiles whose queries and keys have entries of `{name}` in different ranges",),
+        help=(near if axis is None else rises,),
     )  # fmt: skip
+
+
+def _axis_of_positions(node: Lookup) -> str | None:
+    """The axis that q or k itself indexes; None where it does so through something else."""
+    pairs = zip(node.table.axes, node.indices, strict=True)
+    axes = [axis for axis, index in pairs if isinstance(index, Symbol) and index.name in ("q", "k")]
+    return axes[0] if len(axes) == 1 and isinstance(axes[0], str) else None
 
 
 def _is_match(node: Op, ordered: frozenset[Table]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 
@@ -80,8 +81,10 @@ class TileReport:
 
     @property
     def visited_ratio(self) -> float:
-        """Tiles visited over those that must be: 1 or more."""
-        return self.ours.visited / self.truth.visited if self.truth.visited else float(1 + self.ours.visited)
+        """Tiles visited over those that must be: 1 or more, infinite where tiles are visited and none must be."""
+        if self.truth.visited:
+            return self.ours.visited / self.truth.visited
+        return inf if self.ours.visited else 1.0
 
     @property
     def full_ratio(self) -> float:

@@ -58,6 +58,23 @@ def test_what_lost_precision_is_shown_in_the_file(tmp_path: Path) -> None:
     assert found["visited_ratio"] >= 1 >= found["full_ratio"]
 
 
+def test_show_names_what_leaves_tiles_open(tmp_path: Path) -> None:
+    path = tmp_path / "images.mask"
+    path.write_text(IMAGES)
+    table = [1 if i // 8 % 2 else i % 2 * 2 for i in range(64)]
+    done = run("show", path, "--set", f"image={table}", "--size", "64", "--tile", "8")
+    assert re.search(r"of the partial ones undecided\n  left open by `image\[q\].*` at .*images.mask:1:\d+", done.out), done.out
+    assert "left open" not in run("show", "causal", "--size", "64").out
+
+
+def test_a_mask_that_sees_nothing_has_no_ratio(tmp_path: Path) -> None:
+    path = tmp_path / "a.mask"
+    path.write_text("mask a = k > q and k < q\n")
+    words = ("explain", "--tiles", path, "--length", "512")
+    assert "visits tiles where it need not visit any\n" in run(*words).out
+    assert json.loads(run(*words, "--format", "json").out)["visited_ratio"] is None
+
+
 def test_heads_are_counted_one_by_one(tmp_path: Path) -> None:
     path = tmp_path / "a.mask"
     path.write_text("mask a(window: int[head]) = 0 <= q - k < window[h]\n")

@@ -39,6 +39,8 @@ bit_and(q - k, q - k - 1) == 0               | t1 == 0 or bit_length(t1 - 1) < b
 bit_and(q - k, q - k - 2) == 0               | bit_and(t1, t1 - 2) == 0
 k * 70000 < q * 70000                        | k * 70000 < q * 70000
 f[q] - f[k] <= 0.0                           | f[q] - f[k] <= 0.0
+int(-1073741824 + size(position) >= size(position)) < t[q] | 0 < t[q]
+t[q] < k and not -1073741824 + size(position) >= size(position) | t[q] < k
 """
 
 CONTRACTED = """

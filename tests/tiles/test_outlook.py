@@ -78,6 +78,16 @@ def test_a_fact_about_the_order_is_a_chance() -> None:
     assert not lint(f"{text} requires ascending(t, position)")
 
 
+def test_the_order_of_a_table_is_asked_for_where_it_would_help() -> None:
+    """A table that positions do not index has no order along them, and its own axis is the one to name."""
+    nested = "mask m(t: int[position], u: int[n]) = u[clamp(t[q], 0, size(n) - 1)] == u[clamp(t[k], 0, size(n) - 1)]"
+    (found,) = lint(nested)
+    assert found.message == "tiles of this mask are decided only where `u` happens to be in order"
+    assert "ascending" not in found.help[0] and "k <= q" in found.help[0]
+    (found,) = lint("mask m(t: int[rows, n]) = t[0, min(q, size(n) - 1)] == t[0, min(k, size(n) - 1)] requires size(rows) > 0")
+    assert "ascending" not in found.help[0]
+
+
 def test_without_tables_the_advice_is_another() -> None:
     (found,) = lint("mask m = (q - k) % 2 == 0")
     assert "k <= q" in found.help[0]
