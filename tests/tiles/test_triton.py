@@ -5,6 +5,7 @@ finds, in both directions; and compiled for an H100 that is not there, up to the
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -74,13 +75,13 @@ class Driver:
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
     """CPU tensors go the way of CUDA tensors; what was compiled for this driver is forgotten."""
     found = Driver()
-    block_mask_triton._load.cache_clear()
+    block_mask_triton.compiled_by_triton.cache_clear()
     monkeypatch.setattr(driver, "_active", found)
     monkeypatch.setattr(nvidia, "PyKernelArg", lambda **_: None)
     monkeypatch.setattr(tile_plan, "_has_kernels", lambda call: True)
     monkeypatch.setattr(tile_masks, "is_read_at_once", lambda device: False)
     yield found
-    block_mask_triton._load.cache_clear()
+    block_mask_triton.compiled_by_triton.cache_clear()
 
 
 def arguments(launch: tuple[Any, tuple[Any, ...]]) -> list[Any]:
@@ -145,6 +146,18 @@ def test_longer_rows_have_a_kernel_of_their_own(gpu: Driver) -> None:
     for length, kernels in ((8 * 1024, 1), (8 * 1025, 2), (8 * 5000, 2)):
         mask.block_mask(1, 1, 64, length, device="cpu", block_size=8, transposed=False)
         assert len(gpu.loaded) == kernels
+
+
+def test_offsets_have_64_bits(gpu: Driver) -> None:
+    """Tables and lists may have more than 2**31 entries; within one row of a list 32 bits do."""
+    mask = bound(500, 2)
+    mask.block_mask(2, 2, 500, 500, device="cpu", block_size=16, transposed=False)
+    ((_, ready),) = mask._ready.values.values()
+    (caches,) = ready.builder.plan.kernels[False].function.device_caches.values()
+    (compiled,) = caches[0].values()
+    steps = re.findall(r"tt\.addptr .*?: .*?, (?:tensor<\d+x)?(i\d+)", compiled.asm["ttir"])
+    assert steps.count("i64") > 8 and steps.count("i32") == 4  # the running counts and the places, of both lists
+    assert not re.findall(r"%stride_\w+.* : (?:tensor<\d+x)?i32\b(?! to)", compiled.asm["ttir"].split("{", 1)[1])
 
 
 LIBDEVICE = [
