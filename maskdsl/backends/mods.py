@@ -111,7 +111,8 @@ def emit(
     Raises Unwritable for a function that the dialect lacks.
     """
     strength = Strength(ranges or {}) if dialect.terse else None
-    mask = _Function("mask_mod", variant, per_batch_lengths, dialect, strength)
+    in_masks = replace(dialect, writer=dialect.in_masks or dialect.writer)
+    mask = _Function("mask_mod", variant, per_batch_lengths, in_masks, strength)
     parts = [mask.written(variant.mask or Literal(True, BOOL))]
     score = _Function("score_mod", variant, per_batch_lengths, dialect, strength)
     if variant.score is not None:

@@ -33,7 +33,8 @@ class Dialect:
     `lookup` takes the table's text, the indices' texts and the type; `constant` the text of a literal or of a length
     that must be a tensor, and its type. `support` are the functions that its expressions may call. A `terse` dialect
     takes its text from the program in its cheapest form (`mods_strength`). `repeats` says which rows write an argument
-    more than once: they get names. `coordinate` makes an int32 of a coordinate's text.
+    more than once: they get names. `coordinate` makes an int32 of a coordinate's text. `in_masks` is the `writer` of
+    masks, if they have their own.
     """
 
     literal: Callable[[Value], str]
@@ -45,6 +46,7 @@ class Dialect:
     terse: bool = False
     repeats: Callable[[Function], bool] = lambda function: False
     coordinate: str = "{}.to(torch.int32)"
+    in_masks: Callable[[Function], Writer] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,9 +226,11 @@ torch traces coordinates as int32, so that `.int()` alone is nothing, but the CP
 
 INDUCTOR = Dialect(
     torch_literal, lambda f: f.inductor or f.torch, torch_lookup, torch_constant, INDUCTOR_SUPPORT, "inductor",
-    terse=True,
+    terse=True, in_masks=lambda f: f.inductor if f.inductor and f.signatures[0][1] is INT else f.torch,
 )  # fmt: skip
-"""What Inductor turns into Triton, in the GPU's fast forms."""
+"""What Inductor turns into Triton, in the GPU's fast forms; in masks those of ints alone, for the others are off by
+more than the bounds of tiles allow for, and what is nearly visible must not be visible.
+"""
 
 FLASH = Dialect(
     torch_literal, lambda f: f.flash or f.torch, torch_lookup, flash_constant, FLASH_SUPPORT, "flash",

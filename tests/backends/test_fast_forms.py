@@ -207,6 +207,20 @@ def test_ptx_for_a_named_gpu(tmp_path: Path) -> None:
     assert backward[3] > 0, "slopes get their gradients"
 
 
+def test_masks_have_no_fast_forms_but_of_ints() -> None:
+    """What a mask shows must be what the reference shows, and what the bounds of tiles allow for."""
+    from maskdsl.backends.mods_text import INDUCTOR
+
+    functions = "tanh(0.1 * q) + exp(0.1 * k) + log(1.0 + q) + log2(1.0 + k) + logsigmoid(0.1 * q)"
+    text = f"variant v {{ mask = {functions} > 2.0 and q // 3 > k // 5 score = score + {functions} }}"
+    source = maskdsl.compile(text).bind()._lowering.at({}).form(INDUCTOR).source
+    mask, score = source.split("def make_score_mod")
+    for name in ("tanh", "exp", "log", "log2"):
+        assert f"torch.{name}(" in mask and f"torch.{name}(" not in score
+    assert "_approx" not in mask.split("def make_mask_mod")[1] and "_approx" in score
+    assert "rounding_mode" in mask
+
+
 def test_precise_is_the_textbook() -> None:
     from maskdsl.backends.mods_text import INDUCTOR, TORCH
 
