@@ -227,7 +227,7 @@ class Bound:
         q is [B, Hq, Q, D], k [B or 1, Hkv, K, D], v [B or 1, Hkv, K, Dv], float32, bfloat16 or float16, Hq a multiple
         of Hkv. Gradients reach q, k, v and float tables on CUDA.
         `backend` is "flash" (FlashAttention-4), "triton", "cpu", or "auto": the first of them that can do the call. On
-        CUDA in half precision, a score's tanh and the like are the GPU's approximations unless the call is to be `precise`.
+        CUDA in half precision, tanh and the like in scores are the GPU's approximations unless the call is `precise`.
         `tune` tries a few block sizes and options once and remembers the fastest, on disk as well.
         Raises MaskError: E0607 and E0608 for shapes, E0604 for tables on another device, E0605 for a fact that only the
         call's sizes decide, E0702, E0703 and E0705 for what the kernel cannot do. Inside a function under torch.compile
