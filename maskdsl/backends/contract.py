@@ -132,7 +132,7 @@ def contract_of(
 def mismatch(contract: Contract, call: Call, tensors: Sequence[Tensor]) -> str:
     """How a call, whose inputs are these tensors, differs from what a kernel is for, in words; empty if it does not."""
     if _hash(call.signature.text) != contract.text:
-        return "its mods are written otherwise: they depend on a size that differs, or are to be `precise`"
+        return "its mods read otherwise: a size in them differs, they shall be `precise`, or another maskdsl wrote them"
     if contract.threads is not None and torch.get_num_threads() > contract.threads:
         return f"it has {torch.get_num_threads()} threads, and the kernel scratch memory for {contract.threads}"
     if (_kind(call.signature), tuple(call.mask.BLOCK_SIZE)) != (contract.kind, contract.block):

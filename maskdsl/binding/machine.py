@@ -22,8 +22,9 @@ def this_machine(device: str) -> dict[str, Any]:
     import torch
 
     found: dict[str, Any] = {
-        "torch": str(torch.__version__), "python": ".".join(platform.python_version_tuple()[:2]),
-        "triton": triton_version(), "platform": f"{platform.system()} {platform.machine()}",
+        "maskdsl": _own_version(), "torch": str(torch.__version__),
+        "triton": triton_version(), "python": ".".join(platform.python_version_tuple()[:2]),
+        "platform": f"{platform.system()} {platform.machine()}",
         "cpu": torch.backends.cpu.get_cpu_capability(), "instructions": _instructions(),
     }  # fmt: skip
     if device == "cuda":
@@ -37,7 +38,8 @@ def differences(made: Machine, here: Machine, *, traced: bool) -> list[str]:
 
     `traced` says that Python objects and Triton kernels are part of it, so that their versions count.
     """
-    names = ["torch", "platform", "cpu", "gpu", "capability", "cuda", *(["python", "triton"] if traced else [])]
+    names = ["maskdsl", "torch", "platform", "cpu", "gpu", "capability", "cuda"]
+    names += ["python", "triton"] if traced else []
     pairs = [(name, made.get(name), here.get(name)) for name in names]
     told = [f"made with {name} {old}, and this is {new}" for name, old, new in pairs if old != new]
     missing = sorted(set(made.get("instructions", ())) - set(here.get("instructions", ())))
@@ -48,7 +50,7 @@ def differences(made: Machine, here: Machine, *, traced: bool) -> list[str]:
 
 def launch_machine(capability: str, toolkit: str) -> dict[str, Any]:
     """What kernels depend on that are launched without their compiler, for a GPU of a capability such as `sm_90`."""
-    return {"torch": _release(), "capability": capability, "toolkit": toolkit}
+    return {"maskdsl": _own_version(), "torch": _release(), "capability": capability, "toolkit": toolkit}
 
 
 def launch_differences(made: Machine) -> list[str]:
@@ -62,7 +64,8 @@ def launch_differences(made: Machine) -> list[str]:
     from maskdsl.backends.cuda_driver import DriverError, driver
 
     major, minor = torch.cuda.get_device_capability()
-    pairs = [("torch", made.get("torch"), _release()), ("capability", made.get("capability"), f"sm_{major}{minor}")]
+    here = {"maskdsl": _own_version(), "torch": _release(), "capability": f"sm_{major}{minor}"}
+    pairs = [(name, made.get(name), new) for name, new in here.items()]
     told = [f"made with {name} {old}, and this is {new}" for name, old, new in pairs if old != new]
     try:
         newest = driver().version()
@@ -72,6 +75,13 @@ def launch_differences(made: Machine) -> list[str]:
     if needed.isdigit() and newest[0] < int(needed):
         told.append(f"made with CUDA {made['toolkit']}, and this driver runs CUDA up to {newest[0]}.{newest[1]}")
     return told
+
+
+def _own_version() -> str:
+    """This package's version: other versions may write the mods otherwise."""
+    from importlib.metadata import version
+
+    return version("maskdsl")
 
 
 def _release() -> str:

@@ -104,11 +104,14 @@ class _Building:
     def launches(self) -> Section | None:
         """Kernels for a GPU, None where they can be had from torch's compiler alone, which needs the GPU."""
         from maskdsl.binding.launched import build_plan, target_of
+        from maskdsl.binding.opened import load_launches
 
         try:
             plan = build_plan(self.lowering, self.call, free_sizes(self.lowering), self.tables_for, self.folder)
+            if not self.call.target:
+                load_launches(self.folder)  # what the driver here refuses is no artifact
         except MaskError as problem:
-            if self.call.target or problem.diagnostics[0].code != "E0714":
+            if self.call.target or problem.diagnostics[0].code not in ("E0710", "E0714"):
                 raise
             self.why = problem.diagnostics[0].notes[0]
             return None

@@ -10,7 +10,7 @@ Not here: what a folder holds and when it is refused (`artifact`), building it (
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,8 +123,9 @@ def open_artifact(folder: Path, *, recompile: bool = False) -> Opened:
     """What `maskdsl compile … -o DIR` left in a folder, ready to be called.
 
     Open what you would import: its code is run. With `recompile`, an artifact of another machine or version, or one
-    whose kernel is damaged, is compiled again in place (seconds to minutes). Raises MaskError: E0107 for a folder that
-    holds none, E0710 for a stale one, E0711 for a damaged one, E0701 without the GPU that it needs.
+    whose kernel is damaged, is compiled again in place (seconds to minutes), for the GPU that is here if it is for one:
+    no other thread may use CUDA meanwhile. Raises MaskError: E0107 for a folder that holds none, E0710 for a stale one,
+    E0711 for a damaged one, E0701 without the GPU that it needs.
     """
     manifest = read_manifest(folder)
     section = read_section(folder, manifest)
@@ -159,7 +160,7 @@ def kernel_in(folder: Path, section: Section) -> Kernel | None:
         load_bundle(folder / CACHES)
         return None
     if section.kind == "launches":
-        return _launched(folder)
+        return load_launches(folder)
     from maskdsl.backends.contract import Contract
     from maskdsl.backends.package import PackagedKernel
 
@@ -167,7 +168,7 @@ def kernel_in(folder: Path, section: Section) -> Kernel | None:
     return PackagedKernel(Contract.of(section.contract), folder / PACKAGE)
 
 
-def _launched(folder: Path) -> Kernel:
+def load_launches(folder: Path) -> Kernel:
     """Kernels loaded onto the current GPU. Raises MaskError E0710 where its driver does not take them."""
     import torch
 
@@ -192,7 +193,8 @@ def _compiled_again(
     from maskdsl.binding.artifact import replace_text
     from maskdsl.binding.made import write_kernel
 
-    fresh = write_kernel(folder, variant, section.call, dtypes=section.tables)
+    # For the card that is here, whichever the old kernels were for.
+    fresh = write_kernel(folder, variant, replace(section.call, target=""), dtypes=section.tables)
     whole = {**manifest, "artifact": fresh.plain()}
     replace_text(folder / MANIFEST, json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
     return whole, fresh

@@ -29,6 +29,7 @@ from maskdsl.cli.view import MOST_TOKENS, view
 if TYPE_CHECKING:
     from maskdsl.backends.launch_plan import KernelPlan
     from maskdsl.backends.launched_calls import Plan
+    from maskdsl.cli.fresh_start import Start
 
 CPP = re.compile(r"async_compile\.cpp\w*\(.*?r?'''\n(.*?)'''", re.S)
 """A C++ kernel inside the Python text that Inductor generates."""
@@ -55,9 +56,10 @@ def write_artifact(folder: Path, trial: Trial, found: Measured | Offline) -> dic
     return manifest
 
 
-def note_start(folder: Path, manifest: dict[str, Any], seconds: float | None) -> dict[str, Any]:
+def note_start(folder: Path, manifest: dict[str, Any], start: Start | None) -> dict[str, Any]:
     """The manifest with how long a new process took to its first output, which is written."""
-    noted = {**manifest, "seconds": {**manifest["seconds"], "start": seconds}}
+    told = {"start": start.seconds, "start_worked": start.worked} if start else {"start": None, "start_worked": None}
+    noted = {**manifest, "seconds": {**manifest["seconds"], **told}}
     with writing(folder):
         _write_manifest(folder, noted)
     return noted

@@ -135,7 +135,7 @@ def call(batch: int = 1, q_len: int = 5, kv_len: int = 7, **other: Any) -> Call:
     [
         (FORM, call(), ""),
         (FORM, call(3, 1, 900), ""),
-        (FORM, call(text="other"), "its mods are written otherwise"),
+        (FORM, call(text="other"), "its mods read otherwise"),
         (FORM, call(scale=1.0), "its scale is 1"),
         (FORM, call(finish="sink"), "its tiles"),
         (FORM, call(1, 40_000), "32\\*a\\*b <= 1000000 does not hold"),

@@ -227,7 +227,7 @@ def test_caches_serve_where_no_package_can_be_built(tmp_path: Path, monkeypatch:
 
 
 def test_what_makes_two_machines_differ() -> None:
-    made = {"torch": "2.13.0", "platform": "Linux x86_64", "cpu": "AVX2", "instructions": ["avx2", "fma"], "python": "3.11"}
+    made = {"maskdsl": "0.1.0", "torch": "2.13.0", "platform": "Linux x86_64", "cpu": "AVX2", "instructions": ["avx2", "fma"], "python": "3.11"}
     assert differences(made, made, traced=True) == []
     assert differences(made, {**made, "instructions": ["avx2", "fma", "sse"]}, traced=False) == []
     assert differences(made, {**made, "python": "3.12"}, traced=False) == []
