@@ -21,6 +21,7 @@ class Row:
     """Options for a kind of call: "decode" or "main", a compute capability, dtypes, head_dims and layouts.
 
     Rows for "main" are for blocks that are multiples of 128; smaller ones have tiles of their own (`flex_limits`).
+    The layout "paged pairs" is "paged" where some table is read by query and key at once.
     `crowded` rows are for calls with more batch rows times key/value heads than the device has multiprocessors; `whole`
     ones for lengths that are multiples of 128.
     """
@@ -31,7 +32,7 @@ class Row:
     why: str
     dtypes: tuple[str, ...] = HALVES
     head_dims: tuple[int, int] = (1, 256)
-    layouts: tuple[str, ...] = ("dense", "packed", "paged")
+    layouts: tuple[str, ...] = ("dense", "packed", "paged", "paged pairs")
     crowded: bool = False
     whole: bool = False
 
@@ -56,8 +57,13 @@ TABLE: tuple[Row, ...] = (
     Row("decode", (9, 0), (("SPLIT_KV", 4),), "torch takes 1 where the rows alone fill the device, so that the longest "
         "row is what a call waits for", layouts=("dense",), crowded=True),
     Row("main", (9, 0), (("fwd_BLOCK_M", 128), ("fwd_BLOCK_N", 128), ("fwd_num_warps", 8)),
-        "4 x 2048 new tokens on 6144 cached ones, 32/8 heads, pages of 128: 425 TFLOP/s against 402",
-        head_dims=(65, 128), layouts=("paged",)),
+        "4 x 2048 new tokens on 6144 cached ones, 32/8 heads, pages of 128: 425 TFLOP/s against 402; at a head_dim of "
+        "64 torch's 4 warps spill 832 bytes of registers, 8 none (compiled, not timed)",
+        head_dims=(16, 128), layouts=("paged",)),
+    Row("main", (9, 0), (("fwd_BLOCK_M", 64), ("fwd_BLOCK_N", 64), ("fwd_num_warps", 4), ("fwd_num_stages", 2)),
+        "what is looked up by query and key at once is a tile that the kernel holds as well: of 232,448 bytes of "
+        "shared memory it wants 361,472 with tiles of 128 x 128, 98,304 with these (compiled, not timed)",
+        layouts=("paged pairs",)),
     Row("main", (9, 0), (("fwd_USE_TMA", True),),
         "causal, 8192 tokens, 32/8 heads, head_dim 128: 422 TFLOP/s against 395",
         head_dims=(64, 128), layouts=("dense",), whole=True),

@@ -22,8 +22,8 @@ NUMBERS = ["requests", "max_requests", "max_tokens", "entries", "page_size", "de
 @triton.jit(do_not_specialize=[*NUMBERS, "table_stride"])
 def build_step(
     page_table_in, seq_lens_in, query_start_in, requests, table_stride, page_table, seq_lens, query_start, request,
-    position, limit, token_position, next_prefilled, max_requests, max_tokens, entries, page_size, decode_tokens,
-    REQUESTS: tl.constexpr, VECTOR: tl.constexpr,
+    position, limit, token_position, number, numbers, next_prefilled, max_requests, max_tokens, entries, page_size,
+    decode_tokens, REQUESTS: tl.constexpr, VECTOR: tl.constexpr,
 ):  # fmt: skip
     """The tables of a step: one program for every request, then one for every VECTOR tokens behind the last.
 
@@ -39,6 +39,7 @@ def build_step(
         tl.store(position + at, 0, mask=behind)
         tl.store(limit + at, 0, mask=behind)
         tl.store(token_position + at, -1, mask=behind)
+        tl.store(number + at, 0, mask=behind)
     elif r >= requests:
         tl.store(seq_lens + r, 0)
         tl.store(query_start + r + 1, total)
@@ -52,11 +53,13 @@ def build_step(
         if r == 0:
             tl.store(query_start, start)
             tl.store(next_prefilled + max_requests, max_requests)
-        later = r + tl.arange(0, REQUESTS)
-        here = later < requests
-        news = tl.load(query_start_in + later + 1, mask=here, other=0)
-        news -= tl.load(query_start_in + later, mask=here, other=0)
-        tl.store(next_prefilled + r, tl.min(tl.where(here & (news > decode_tokens), later, max_requests), 0))
+        other = tl.arange(0, REQUESTS)
+        news = tl.load(query_start_in + other + 1, mask=other < requests, other=0)
+        news -= tl.load(query_start_in + other, mask=other < requests, other=0)
+        prefilled = news > decode_tokens
+        tl.store(next_prefilled + r, tl.min(tl.where(prefilled & (other >= r), other, max_requests), 0))
+        order = tl.sum((prefilled & (other < r)).to(tl.int32), 0)
+        tl.store(numbers + r, order)
         used = (length + page_size - 1) // page_size
         for begin in range(0, entries, VECTOR):
             place = begin + tl.arange(0, VECTOR)
@@ -72,6 +75,7 @@ def build_step(
             tl.store(position + start + at, place, mask=mine)
             tl.store(token_position + start + at, place, mask=mine)
             tl.store(limit + start + at, shown, mask=mine)
+            tl.store(number + start + at, order, mask=mine)
 
 
 @triton.jit(do_not_specialize=["entries", "pages", "page_size", "k_stride", "v_stride"])

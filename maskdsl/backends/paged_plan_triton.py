@@ -25,6 +25,7 @@ from maskdsl.backends.statements import Statements
 from maskdsl.ir.emission import support_for
 from maskdsl.ir.ops_triton import TRITON_SUPPORT
 from maskdsl.ir.types import Table
+from maskdsl.layouts.paged import MEMBER_BITS
 from maskdsl.tiles.verdict import Verdict
 
 VECTOR = 128
@@ -49,9 +50,10 @@ class PlanKernels:
 @dataclass(frozen=True, slots=True)
 class PlanBuffers:
     """The step's tables that plans read, int32: page table [requests, entries], lengths [requests], where queries
-    begin [requests + 1], the request of each packed token, the next request that is prefilled [requests + 1].
+    begin [requests + 1], the request of each packed token, the next request that is prefilled [requests + 1], and the
+    `numbers` [requests] of those that are.
 
-    `places` is [requests, pages], or None where pages have one logical place: `logical_page` [pages] gets it then.
+    `places` is [requests, pages], or None where pages have one logical place.
     """
 
     page_table: Tensor
@@ -59,7 +61,7 @@ class PlanBuffers:
     query_start: Tensor
     request: Tensor
     next_prefilled: Tensor
-    logical_page: Tensor
+    numbers: Tensor
     places: Tensor | None
     pages: int
     page_size: int
@@ -101,20 +103,27 @@ def visible_launcher(
 
 
 def prefill_launcher(
-    kernels: PlanKernels, step: PlanBuffers, extra: tuple[Any, ...], lists: Lists, tokens: int
-) -> Launcher:
-    """The launch that lists the pages of each tile of packed queries, lists [1, heads, tiles, columns]: a program for
-    each tile of each head.
+    kernels: PlanKernels, step: PlanBuffers, extra: tuple[Any, ...], pages: tuple[Lists, Tensor, Tensor, Tensor],
+    tokens: int,
+) -> Launcher:  # fmt: skip
+    """The launch that lists the pages of each tile of packed queries: a program for each tile of each head.
+
+    `pages` are the lists [tiles, heads, 1, columns] and, where pages have one logical place, what else is noted of each
+    that is listed: its place [pages], in [words, tiles, pages] a bit for each of the tile's requests that holds it, and
+    the number of the first of these [tiles].
     """
     requests, entries = step.page_table.shape
-    _, _, tiles, columns = lists.partial.shape
+    lists, logical_page, members, first_number = pages
+    tiles, heads, _, columns = lists.partial.shape
     anywhere = step.places is not None
     return Launcher(
         kernels.functions["prefill_tiles"],
         (*lists, step.page_table, step.seq_lens, step.query_start, step.request, step.next_prefilled,
-         step.places if step.places is not None else step.logical_page, requests, entries, step.pages, tiles, columns,
-         tokens, step.decode_tokens, *extra),
-        {"ANYWHERE": anywhere, "PAGE": step.page_size, "VECTOR": VECTOR}, {"num_warps": 1},
+         logical_page if step.places is None else step.places, members, first_number, step.numbers, requests, entries,
+         step.pages, tiles, heads, columns, tokens, step.decode_tokens, *extra),
+        {"ANYWHERE": anywhere, "WORDS": members.shape[0], "BITS": MEMBER_BITS, "PAGE": step.page_size,
+         "VECTOR": VECTOR},
+        {"num_warps": 1},
     )  # fmt: skip
 
 
@@ -182,6 +191,14 @@ def decide(b, h, q_low, q_high, page, length{extra}, PAGE: tl.constexpr):
     return possible & inside, possible & certain & inside & (k_low + PAGE <= length)
 
 
+@triton.jit
+def holds(row, seq_len, page, physical, PAGE: tl.constexpr):
+    # Whether another request has the same physical pages at these logical places.
+    reach = (tl.load(seq_len) + PAGE - 1) // PAGE
+    theirs = tl.load(row + tl.minimum(page, tl.maximum(reach - 1, 0)))
+    return (theirs == physical) & (page < reach)
+
+
 @triton.jit(do_not_specialize={numbers})
 def visible_pages(
     whole_counts, part_counts, physical, logical, page_table, seq_lens, query_start, entries, pages, heads,
@@ -226,12 +243,12 @@ def visible_pages(
 @triton.jit(do_not_specialize={numbers})
 def prefill_tiles(
     partial_counts, partial, full_counts, full, page_table, seq_lens, query_start, request, next_prefilled, inverse,
-    requests, entries, pages, tiles, columns, tokens, decode_tokens{extra},
-    ANYWHERE: tl.constexpr, PAGE: tl.constexpr, VECTOR: tl.constexpr,
+    members, first_number, numbers, requests, entries, pages, tiles, heads, columns, tokens, decode_tokens{extra},
+    ANYWHERE: tl.constexpr, WORDS: tl.constexpr, BITS: tl.constexpr, PAGE: tl.constexpr, VECTOR: tl.constexpr,
 ):
-    tile = tl.program_id(0) % tiles
-    h = tl.program_id(0) // tiles
-    line = tl.program_id(0).to(tl.int64) * columns
+    tile = tl.program_id(0) // heads
+    h = tl.program_id(0) % heads
+    line = widen(tl.program_id(0)) * columns
     total = tl.minimum(tl.load(query_start + requests), tokens)
     low = tile * {q_block}
     high = tl.minimum(low + {q_block}, total)
@@ -241,6 +258,9 @@ def prefill_tiles(
         first = tl.load(next_prefilled + tl.load(request + low))
         last = tl.load(request + high - 1)
         b = first
+        base = 0
+        if first <= last:
+            base = tl.load(numbers + first)
         while b <= last:
             start = tl.load(query_start + b)
             end = tl.load(query_start + b + 1)
@@ -265,10 +285,7 @@ def prefill_tiles(
                         if ANYWHERE:
                             shared = tl.load(inverse + widen(pages) * other + physical) >= 0
                         else:
-                            reach = (tl.load(seq_lens + other) + PAGE - 1) // PAGE
-                            theirs = tl.minimum(page, tl.maximum(reach - 1, 0))
-                            same = tl.load(page_table + widen(entries) * other + theirs) == physical
-                            shared = same & (page < reach)
+                            shared = holds(page_table + widen(entries) * other, seq_lens + other, page, physical, PAGE)
                         # A page of several requests is listed once: by the first of them, for all.
                         if other < b:
                             here = here & (shared == 0)
@@ -284,10 +301,22 @@ def prefill_tiles(
                 tl.store(full + line + every + (before >> 16), physical, mask=whole)
                 if ANYWHERE == 0:
                     tl.store(inverse + physical, page, mask=possible)
+                    for word in tl.static_range(WORDS):
+                        bits = tl.zeros([VECTOR], tl.int32)
+                        other = b
+                        while other <= last:
+                            slot = tl.load(numbers + other) - base - word * BITS
+                            if (slot >= 0) & (slot < BITS):
+                                row = page_table + widen(entries) * other
+                                held = holds(row, seq_lens + other, page, physical, PAGE)
+                                bits = bits | (held.to(tl.int32) << slot)
+                            other = tl.load(next_prefilled + other + 1)
+                        tl.store(members + (widen(word) * tiles + tile) * pages + physical, bits, mask=part)
                 sums = tl.sum(packed, 0)
                 some += sums & 65535
                 every += sums >> 16
             b = tl.load(next_prefilled + b + 1)
+        tl.store(first_number + tile, base)
     tl.store(partial_counts + tl.program_id(0), some)
     tl.store(full_counts + tl.program_id(0), every)
 '''

@@ -33,5 +33,14 @@ def arranged(bound: Bound, arrangement: Arrangement) -> Bound:
     stay = {"head", "kv_head"} - layout.counts | {*LENGTHS}
     physical = {axis: n for axis, n in bound.sizes.items() if axis in stay}
     there = type(bound)(Lowering(made.variant), BoundTables(tensors, converted, axis_sizes(tensors)), physical)
-    there.layout = next((name for name in ("paged", "packed") if name in layout.name), bound.layout)
+    there.layout = kernel_layout(layout.name, bound.layout)
     return there
+
+
+def kernel_layout(name: str, inner: str) -> str:
+    """What kernels are told of a layout: packed queries find in a page table, by query and key, whether a key's page is
+    their own.
+    """
+    if "packed + paged" in name:
+        return "paged pairs"
+    return next((known for known in ("paged", "packed") if known in name), inner)

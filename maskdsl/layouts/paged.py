@@ -6,13 +6,14 @@
 One int for every page, the same for all requests, is the whole inverse of the page table: a page that several requests
 share has the same logical place in all of them. Where that is not so (`anywhere`), a table of requests × pages is.
 
-Here are three: requests as batch rows (`paged`), packed queries (`packed_paged`: the serving layout), and requests, or
-pieces of them, as the rows of a decode step (`paged_rows`).
+Here are requests as batch rows (`paged`), packed queries (`packed_paged`: the serving layout; `tiles_paged`: the same
+for kernels on a GPU), and requests as the rows of a decode step (`paged_rows`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from maskdsl.ir.algebra import both, build
 from maskdsl.ir.nodes import Node
@@ -35,6 +36,17 @@ POSITION = layout_table("position", "tokens")
 LIMIT = layout_table("limit", "tokens")
 """The length of each packed query's request; 0 where the query sees nothing: int32 [tokens]."""
 
+MEMBER_BITS = 31
+"""Requests that one int holds a bit for."""
+MEMBERS = tuple(layout_table(f"members_{word}", "tiles", "pages") for word in range(3))
+"""Which of a tile's requests see a page, a bit for each in their order, 31 in each table: int32 [tiles, pages]."""
+TILE_REQUEST, TILE_POSITION, TILE_LIMIT = (layout_table(t.name, "tiles", "rows") for t in (REQUEST, POSITION, LIMIT))
+"""The same of packed queries in tiles: int32 [tiles, rows]."""
+NUMBER = layout_table("number", "tiles", "rows")
+"""The number of each packed query's request among those that are prefilled: int32 [tiles, rows]."""
+FIRST_NUMBER = layout_table("first_number", "tiles")
+"""The number of the first request of a tile: int32 [tiles]."""
+
 ROW_REQUEST = layout_table("row_request", "rows")
 """The request of each row: int32 [rows]."""
 ROW_FIRST = layout_table("row_first", "rows")
@@ -54,6 +66,31 @@ def packed_paged(page_size: int, *, anywhere: bool = False) -> Layout:
     places = {"b": request, "q": read(POSITION, Q), "q_len": limit}
     tables = (REQUEST, POSITION, LIMIT)
     return _layout("packed + paged", page_size, anywhere, places, request, limit, tables, owned=True)
+
+
+def tiles_paged(page_size: int, words: int, *, anywhere: bool = False) -> Layout:
+    """Tiles of packed queries as batch rows, each with a list of its own pages, and so many tables of `MEMBERS`.
+
+    Unless pages stand `anywhere`, nothing is read by query and key at once. What is, as a page table by the request of
+    a query and the page of a key, is a tile of its own that a kernel must hold, in more shared memory than there is
+    beside large tiles.
+    """
+    request, limit = read(TILE_REQUEST, B, Q), read(TILE_LIMIT, B, Q)
+    places = {"b": request, "q": read(TILE_POSITION, B, Q), "q_len": limit}
+    rows = (TILE_REQUEST, TILE_POSITION, TILE_LIMIT)
+    if anywhere:
+        return _layout("packed + paged tiles", page_size, True, places, request, limit, rows, owned=True)
+    page, _ = _divided(page_size)
+    slot = build("sub", read(NUMBER, B, Q), read(FIRST_NUMBER, B))
+    member: Node = build("shift_right", read(MEMBERS[0], B, page), slot)
+    for word in range(1, words):
+        there = build("sub", slot, number(word * MEMBER_BITS))
+        other = build("shift_right", read(MEMBERS[word], B, page), there)
+        member = build("choose", build("lt", there, number(0)), member, other)
+    sees = build("eq", build("bit_and", member, number(1)), number(1))
+    tables = (*rows, NUMBER, FIRST_NUMBER, *MEMBERS[:words])
+    found = _layout("packed + paged tiles", page_size, False, places, request, limit, tables, owned=False)
+    return replace(found, valid=both(found.valid, sees))
 
 
 def paged_rows(page_size: int, *, anywhere: bool = False) -> Layout:

@@ -17,7 +17,7 @@ from maskdsl.serving.kernels import sink_of
 from maskdsl.serving.limits import Limits, check_limits, with_index
 from maskdsl.serving.phases import Phases, run_rows
 from maskdsl.serving.plan_torch import plan_decode, plan_prefill
-from maskdsl.serving.rows import decode_rows, prefill_lists
+from maskdsl.serving.rows import decode_rows, prefill_pages
 from maskdsl.serving.step import Step, empty_step
 from maskdsl.serving.tiles import SEQ_LENS, logical_tiles
 from maskdsl.source.diagnostic import Diagnostic, MaskError
@@ -69,8 +69,7 @@ class PagedAttention:
         self.step = empty_step(self.limits) if step is None else step
         self._tiles = logical_tiles(bound, self._sizes, self.limits, self.step.seq_lens)
         self._rows = None if self._is_cuda else decode_rows(self.limits)
-        self._lists = prefill_lists(self.limits, self._tiles.heads)
-        self._logical_page = torch.zeros(num_pages, dtype=torch.int32, device=where)
+        self._pages = prefill_pages(self.limits, self._tiles.heads)
         self._phases = self._make_phases(precise)
         self._decoders: dict[int, Decoder] = {}
         self._planner = self._make_planner() if self._is_cuda else None
@@ -78,7 +77,7 @@ class PagedAttention:
     def _make_phases(self, precise: bool) -> Phases:
         variant, tensors = self._bound.variant, self._tiles.bound
         sink = sink_of(variant, tensors, self._sizes, self.limits)
-        return Phases(variant, tensors, self._sizes, self.step, self._logical_page, precise, sink)
+        return Phases(variant, tensors, self._sizes, self.step, precise, sink)
 
     @property
     def _is_cuda(self) -> bool:
@@ -131,9 +130,9 @@ class PagedAttention:
                 self._plan_on_cuda(self._planner)
                 return
             if self._rows is not None and self.decodes:
-                plan_decode(self._tiles, self.step, self._rows, self._logical_page)
+                plan_decode(self._tiles, self.step, self._rows)
             if self.prefills:
-                plan_prefill(self._tiles, self.step, self._lists, self._logical_page)
+                plan_prefill(self._tiles, self.step, self._pages)
 
     def _plan_on_cuda(self, planner: Planner) -> None:
         if self.decodes:
@@ -191,9 +190,10 @@ class PagedAttention:
 
     def _prefilled(self, q: Tensor, k_cache: Tensor, v_cache: Tensor) -> Tensor:
         """Attention of all queries but those of decoded requests, which are 0."""
-        whole = self.step.filled_up(q)
-        found = self._phases.prefill(self._lists).attend(whole.transpose(0, 1)[None], k_cache, v_cache)
-        return found[0].transpose(0, 1)[: q.shape[0]].contiguous()
+        whole, phase = self.step.filled_up(q), self._phases.prefill(self._pages)
+        rows = whole.unflatten(0, (-1, phase.mask.seq_lengths[0])).transpose(1, 2)
+        found = phase.attend(rows, k_cache, v_cache).transpose(1, 2)
+        return found.flatten(0, 1)[: q.shape[0]].contiguous()
 
     def _decode(self, q: Tensor, k_cache: Tensor, v_cache: Tensor, out: Tensor) -> None:
         """Writes the attention of decoded requests into `out`, and on CUDA 0 behind the last request."""
@@ -208,7 +208,7 @@ class PagedAttention:
     def _make_planner(self) -> Planner:
         from maskdsl.serving.plan_triton import planner
 
-        return planner(self._tiles, self.limits, self._lists, self._logical_page)
+        return planner(self._tiles, self.limits, self._pages)
 
     def _decoder(self, width: int) -> Decoder:
         """What decodes requests of at most `width` new tokens, made at first use."""

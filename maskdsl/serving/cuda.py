@@ -51,8 +51,8 @@ class StepLaunches:
             self.launchers["build"] = Launcher(
                 paged_kernels.build_step,
                 (step.page_table, step.seq_lens, step.query_start, step.request, step.position, step.limit,
-                 step.token_position, step.next_prefilled, limits.max_requests, limits.packed_tokens,
-                 limits.max_pages_per_request, limits.page_size, limits.decode_tokens),
+                 step.token_position, step.number, step.numbers, step.next_prefilled, limits.max_requests,
+                 limits.packed_tokens, limits.max_pages_per_request, limits.page_size, limits.decode_tokens),
                 {"REQUESTS": 1 << (limits.max_requests - 1).bit_length(), "VECTOR": VECTOR},
             )  # fmt: skip
         return self.launchers["build"]
@@ -71,11 +71,13 @@ class StepLaunches:
         return self.launchers["append"]
 
 
-def main_plan(limits: Limits) -> Plan:
-    """The options of the kernel over packed queries, whose lengths never change."""
+def main_plan(limits: Limits, *, light: bool) -> Plan:
+    """The options of the kernel over tiles of packed queries, whose lengths never change; `light` programs read no
+    table by query and key at once.
+    """
     dtype = str(limits.dtype).removeprefix("torch.")
     request = Request(
-        dtype, limits.head_dim, limits.head_dim, limits.packed_tokens, limits.num_pages * limits.page_size,
-        (Q_BLOCK, limits.page_size), rows=limits.kv_heads, layout="paged",
+        dtype, limits.head_dim, limits.head_dim, Q_BLOCK, limits.num_pages * limits.page_size,
+        (Q_BLOCK, limits.page_size), rows=limits.tiles * limits.kv_heads, layout="paged" if light else "paged pairs",
     )  # fmt: skip
     return Plan(options=options_of("main", machine_of(limits.device), request), fixed=True)

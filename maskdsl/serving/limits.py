@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from maskdsl.backends.flex_limits import DTYPES, require_device
+from maskdsl.layouts.paged import MEMBER_BITS
 from maskdsl.source.diagnostic import Diagnostic, MaskError
 from maskdsl.source.text import Span
 
@@ -54,6 +55,16 @@ class Limits:
         the look at every edge.
         """
         return self.tiles * Q_BLOCK if self.device.type == "cuda" else self.max_tokens
+
+    @property
+    def tile_requests(self) -> int:
+        """The most requests that are prefilled in one tile: the first and the last may reach over its edges."""
+        return min(self.max_requests, 2 + (Q_BLOCK - 2) // (self.decode_tokens + 1))
+
+    @property
+    def member_words(self) -> int:
+        """The ints that hold a bit for each of them."""
+        return -(-self.tile_requests // MEMBER_BITS)
 
     @property
     def tiles(self) -> int:

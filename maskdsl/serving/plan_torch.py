@@ -14,7 +14,7 @@ from torch import Tensor
 from maskdsl.backends.block_lists import Lists
 from maskdsl.backends.paged_tables import logical_pages, used_entries
 from maskdsl.serving.limits import Q_BLOCK
-from maskdsl.serving.rows import DecodeRows
+from maskdsl.serving.rows import DecodeRows, PrefillPages
 from maskdsl.serving.step import Step
 from maskdsl.serving.tiles import LogicalTiles
 
@@ -22,18 +22,15 @@ NOT_LISTED = 2**62
 """Comes after every page of a tile."""
 
 
-def plan_decode(tiles: LogicalTiles, step: Step, rows: DecodeRows, logical_page: Tensor) -> None:
-    """Fills the rows of a decode step, one for every request; those of requests that are not decoded stay empty.
-
-    `logical_page` [pages] gets the logical places of the pages that are listed.
-    """
+def plan_decode(tiles: LogicalTiles, step: Step, rows: DecodeRows) -> None:
+    """Fills the rows of a decode step, one for every request; those of requests that are not decoded stay empty."""
     requests = step.limits.max_requests
     request = torch.arange(rows.count, dtype=torch.int32, device=step.limits.device)
     rows.request.copy_(request.clamp(max=requests - 1))
     rows.limit.zero_()[:requests].copy_(step.seq_lens)
     rows.first.zero_()[:requests].copy_(step.seq_lens - step.counts)
     partial, full = request_pages(tiles, step)
-    logical_pages(step.page_table, partial | full, step.limits.num_pages, out=logical_page)
+    logical_pages(step.page_table, partial | full, step.limits.num_pages, out=rows.logical_page)
     _write(partial, full, step, rows.lists, requests)
 
 
@@ -83,11 +80,8 @@ def _write(partial: Tensor, full: Tensor, step: Step, lists: Lists, rows: int) -
         indices[:rows, 0, 0, : order.shape[1]].copy_(physical.gather(1, order))
 
 
-def plan_prefill(tiles: LogicalTiles, step: Step, lists: Lists, logical_page: Tensor) -> None:
-    """Fills the lists of the packed queries' tiles [1, heads, tiles, pages], of those queries that are prefilled.
-
-    `logical_page` [pages] gets the logical places of the pages that are listed.
-    """
+def plan_prefill(tiles: LogicalTiles, step: Step, pages: PrefillPages) -> None:
+    """Fills the lists of the packed queries' tiles [1, heads, tiles, pages], of those queries that are prefilled."""
     begin, end = _segments(step)
     request = step.request[begin.long().clamp(max=step.limits.max_tokens - 1)]
     start = step.query_start[request.long()]
@@ -96,11 +90,12 @@ def plan_prefill(tiles: LogicalTiles, step: Step, lists: Lists, logical_page: Te
     low, high = cached + begin - start, cached + torch.minimum(end, step.query_start[-1]) - 1 - start
     low, high = torch.where(used, low, 0), torch.where(used, high, -1)
     possible, whole = _decided(tiles, step, request[:, None], low[:, None], high[:, None])
-    logical_pages(step.page_table[request.long()], possible.any(0), step.limits.num_pages, out=logical_page)
+    logical_pages(step.page_table[request.long()], possible.any(0), step.limits.num_pages, out=pages.logical_page)
     whole = whole & (end - begin == Q_BLOCK)[:, None]
     tile = (begin // Q_BLOCK).clamp(max=step.limits.tiles - 1)
     some, every = (_by_page(found, tile, request, step) for found in (possible, whole))
     some = torch.where(every == NOT_LISTED, some, NOT_LISTED)
+    lists = pages.lists
     for counts, indices, ranks in ((lists[0], lists[1], some), (lists[2], lists[3], every)):
         counts[0].copy_((ranks < NOT_LISTED).sum(-1))
         indices[0].copy_(ranks.argsort(-1))

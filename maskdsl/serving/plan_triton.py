@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from maskdsl.backends import paged_kernels
-from maskdsl.backends.block_lists import Lists
 from maskdsl.backends.launches import Launcher
 from maskdsl.backends.paged_plan_triton import (
     PlanBuffers,
@@ -22,6 +21,7 @@ from maskdsl.backends.paged_plan_triton import (
     visible_launcher,
 )
 from maskdsl.serving.limits import Limits
+from maskdsl.serving.rows import PrefillPages
 from maskdsl.serving.step import Step
 from maskdsl.serving.tiles import LogicalTiles
 
@@ -88,8 +88,7 @@ class Planner:
     kernels: PlanKernels
     tiles: LogicalTiles
     items: DecodeItems
-    lists: Lists
-    logical_page: Tensor
+    pages: PrefillPages
     cut: Cut
     launchers: dict[object, Launcher] = field(default_factory=dict)
 
@@ -103,21 +102,21 @@ class Planner:
 
     def prefill(self, step: Step) -> None:
         """Fills the lists of the packed queries' tiles."""
-        _, heads, tiles, _ = self.lists.partial.shape
-        self.prefill_launcher(step)((heads * tiles, 1, 1))
+        tiles, heads, _, _ = self.pages.lists.partial.shape
+        self.prefill_launcher(step)((tiles * heads, 1, 1))
 
     def prefill_launcher(self, step: Step) -> Launcher:
         """What fills the lists; pages at several places have a kernel of their own."""
         key = step.places is not None
         if key not in self.launchers:
-            buffers = plan_buffers(step, self.logical_page)
+            pages = (self.pages.lists, self.pages.logical_page, self.pages.members, self.pages.first_number)
             self.launchers[key] = prefill_launcher(
-                self.kernels, buffers, self._extra(), self.lists, step.limits.max_tokens
+                self.kernels, plan_buffers(step), self._extra(), pages, step.limits.max_tokens
             )
         return self.launchers[key]
 
     def _make_decode(self, step: Step) -> None:
-        buffers, pages = plan_buffers(step, self.logical_page), self.items.pages
+        buffers, pages = plan_buffers(step), self.items.pages
         self.launchers["visible"] = visible_launcher(self.kernels, buffers, self.tiles.heads, self._extra(), pages)
         requests, cut = step.limits.max_requests, self.cut
         self.launchers["cut"] = Launcher(
@@ -131,16 +130,16 @@ class Planner:
         return self.kernels.extra({**self.tiles.bound, **self.tiles.tables}, self.tiles.call.sizes)
 
 
-def planner(tiles: LogicalTiles, limits: Limits, lists: Lists, logical_page: Tensor) -> Planner:
+def planner(tiles: LogicalTiles, limits: Limits, pages: PrefillPages) -> Planner:
     """The planner of a program's tiles; kernels are compiled at their first launch."""
     cut = cut_for(limits)
-    return Planner(plan_kernels(tiles.plan.verdict), tiles, decode_items(limits, cut), lists, logical_page, cut)
+    return Planner(plan_kernels(tiles.plan.verdict), tiles, decode_items(limits, cut), pages, cut)
 
 
-def plan_buffers(step: Step, logical_page: Tensor) -> PlanBuffers:
+def plan_buffers(step: Step) -> PlanBuffers:
     """The step's tables as plans read them."""
     limits = step.limits
     return PlanBuffers(
-        step.page_table, step.seq_lens, step.query_start, step.request, step.next_prefilled, logical_page, step.places,
+        step.page_table, step.seq_lens, step.query_start, step.request, step.next_prefilled, step.numbers, step.places,
         limits.num_pages, limits.page_size, limits.decode_tokens,
     )  # fmt: skip

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from maskdsl.backends.block_lists import Lists, empty_lists
-from maskdsl.serving.limits import Q_BLOCK, Limits
+from maskdsl.serving.limits import Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +21,14 @@ class DecodeRows:
     """Rows of a decode step on the CPU, one for every request: `lists` [rows, 1, 1, columns] of physical pages.
 
     `request`, `first` (the position of its first query) and `limit` (its length) are int32 [rows]. Rows that are not
-    used have no pages.
+    used have no pages. Of every listed page `logical_page` [pages] holds the logical place.
     """
 
     request: Tensor
     first: Tensor
     limit: Tensor
     lists: Lists
+    logical_page: Tensor
 
     @property
     def count(self) -> int:
@@ -45,20 +46,40 @@ def decode_rows(limits: Limits) -> DecodeRows:
         return torch.zeros(count, dtype=torch.int32, device=limits.device)
 
     lists = _no_pages(empty_lists(rows, 1, 1, columns, limits.device))
-    return DecodeRows(zeros(rows), zeros(rows), zeros(rows), lists)
+    return DecodeRows(zeros(rows), zeros(rows), zeros(rows), lists, zeros(limits.num_pages))
 
 
-def prefill_lists(limits: Limits, heads: int) -> Lists:
-    """Buffers for the pages that each tile of packed queries visits: [1, heads, tiles, columns]."""
-    columns = limits.num_pages
-    if limits.device.type == "cuda":  # where kernels look at no more columns than are counted
-        columns = min(columns, tile_requests(limits) * limits.max_pages_per_request)
-    return _no_pages(empty_lists(1, heads, limits.tiles, columns, limits.device))
+@dataclass(frozen=True, slots=True)
+class PrefillPages:
+    """The pages that tiles of packed queries visit: `lists` [1, heads, tiles, columns], on CUDA [tiles, heads, 1,
+    columns], of physical pages.
+
+    Of every listed page `logical_page` [pages] holds the logical place and, on CUDA, `members` [words, tiles, pages] a
+    bit for each of the tile's requests that sees it, from the one numbered `first_number` [tiles] on.
+    """
+
+    lists: Lists
+    logical_page: Tensor
+    members: Tensor
+    first_number: Tensor
 
 
-def tile_requests(limits: Limits) -> int:
-    """The most requests that are prefilled in one tile: the first and the last may reach over its edges."""
-    return min(limits.max_requests, 2 + (Q_BLOCK - 2) // (limits.decode_tokens + 1))
+def prefill_pages(limits: Limits, heads: int) -> PrefillPages:
+    """Buffers, without pages."""
+
+    def zeros(*shape: int) -> Tensor:
+        return torch.zeros(shape, dtype=torch.int32, device=limits.device)
+
+    pages = limits.num_pages
+    if limits.device.type != "cuda":
+        lists = empty_lists(1, heads, limits.tiles, pages, limits.device)
+        return PrefillPages(_no_pages(lists), zeros(pages), zeros(0), zeros(0))
+    # Kernels on a GPU look at no more columns than are counted.
+    columns = min(pages, limits.tile_requests * limits.max_pages_per_request)
+    lists = empty_lists(limits.tiles, heads, 1, columns, limits.device)
+    return PrefillPages(
+        _no_pages(lists), zeros(pages), zeros(limits.member_words, limits.tiles, pages), zeros(limits.tiles)
+    )
 
 
 def _no_pages(lists: Lists) -> Lists:

@@ -38,10 +38,11 @@ class Step:
 
     `page_table` [requests, entries], `seq_lens` [requests] and `query_start` [requests + 1] as the engine gave them,
     filled up with requests without tokens. For every packed token `request`, `position` and, 0 for those that are not
-    prefilled, `limit`; `token_position` is -1 behind the last token. `next_prefilled` [requests + 1] is on CUDA the
-    request itself or the first behind it that is prefilled, `max_requests` if there is none. `places` [requests, pages]
-    is there where pages may stand at several logical places. `host` is what was told or read, `queries` room for those
-    of a step with fewer than there may be.
+    prefilled, `limit`; `token_position` is -1 behind the last token. On CUDA alone: for every token `number`, that of
+    its request among those that are prefilled, `numbers` [requests] the same for requests, `next_prefilled` [requests +
+    1] the request itself or the first behind it that is prefilled, `max_requests` if there is none. `places` [requests,
+    pages] is there where pages may stand at several logical places. `host` is what was told or read, `queries` room for
+    those of a step with fewer than there may be.
     """
 
     limits: Limits
@@ -52,6 +53,8 @@ class Step:
     position: Tensor
     limit: Tensor
     token_position: Tensor
+    number: Tensor
+    numbers: Tensor
     next_prefilled: Tensor
     places: Tensor | None = None
     launches: StepLaunches | None = None
@@ -161,7 +164,7 @@ def empty_step(limits: Limits) -> Step:
 
     step = Step(
         limits, zeros(requests, limits.max_pages_per_request), zeros(requests), zeros(requests + 1), zeros(tokens),
-        zeros(tokens), zeros(tokens), zeros(tokens) - 1, zeros(requests + 1),
+        zeros(tokens), zeros(tokens), zeros(tokens) - 1, zeros(tokens), zeros(requests), zeros(requests + 1),
     )  # fmt: skip
     if limits.places == "any":
         step.use_places()

@@ -82,6 +82,8 @@ def test_options_of_the_calls_that_were_timed() -> None:
     assert dict(options_of("main", H100, PREFILL)) == {"fwd_USE_TMA": True}
     paged = dict(options_of("main", H100, replace(PREFILL, layout="paged")))
     assert paged == {"fwd_BLOCK_M": 128, "fwd_BLOCK_N": 128, "fwd_num_warps": 8}
+    pairs = dict(options_of("main", H100, replace(PREFILL, layout="paged pairs")))
+    assert (pairs["fwd_BLOCK_M"], pairs["fwd_BLOCK_N"], pairs["fwd_num_stages"]) == (64, 64, 2)
 
 
 @pytest.mark.parametrize(("machine", "changes"), [
@@ -93,7 +95,7 @@ def test_other_calls_have_torchs_own(machine: Machine, changes: dict[str, object
 
 
 def test_every_row_holds_for_some_call_and_says_why() -> None:
-    layouts = ("dense", "packed", "paged")
+    layouts = ("dense", "packed", "paged", "paged pairs")
     requests = [
         replace(PREFILL, layout=layout, q_len=q, rows=rows, head_dim=dim)
         for layout in layouts for q in (1, 8192) for rows in (8, 512) for dim in (64, 128)

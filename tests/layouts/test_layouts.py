@@ -340,3 +340,10 @@ def test_layouts_that_cannot_be(make: Callable[[], Any], told: str) -> None:
     with pytest.raises(MaskError, match=told) as caught:
         make()
     assert {d.code for d in caught.value.diagnostics} == {"E0901"}
+
+
+def test_what_kernels_are_told_of_a_layout() -> None:
+    """Packed queries over pages are asked pair by pair whether the page is their own: smaller tiles on a GPU."""
+    bound = maskdsl.compile("mask m = k <= q").bind()
+    found = {name: bound.arranged(CASES[name].layout).layout for name in ("shifted", "alike", "pages", "served")}
+    assert found == {"shifted": "dense", "alike": "packed", "pages": "paged", "served": "paged pairs"}

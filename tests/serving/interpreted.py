@@ -14,7 +14,7 @@ import triton
 
 sys.path[:0] = [str(Path(__file__).parent)]
 
-from lists_kernel import listed  # noqa: E402
+from lists_kernel import attend  # noqa: E402
 from steps import Sizes, Step, random_step  # noqa: E402
 
 import maskdsl  # noqa: E402
@@ -23,8 +23,9 @@ from maskdsl.serving import PagedAttention  # noqa: E402
 from maskdsl.serving.append import append_tokens  # noqa: E402
 from maskdsl.serving.plan_torch import plan_prefill, request_pages  # noqa: E402
 from maskdsl.serving.plan_triton import Planner, planner  # noqa: E402
+from maskdsl.serving.rows import PrefillPages  # noqa: E402
 
-SIZES = Sizes(max_tokens=300, max_pages_per_request=9, num_pages=70, page_size=16)
+SIZES = Sizes(max_tokens=256, max_pages_per_request=9, num_pages=70, page_size=16)
 FORMULAS = (
     "mask m = k <= q",
     "mask m = q - k < 20 and k <= q or k < 3",
@@ -84,18 +85,49 @@ def compare_lists(attention: PagedAttention, step: Step) -> None:
     tiles, mine, limits = attention._tiles, attention.step, attention.limits
     mine.page_table[:, 1] = torch.where(torch.arange(limits.max_requests) % 2 == 0, -1, mine.page_table[:, 1])
     mine._find_places(look=False)
-    made = planner(tiles, limits, empty_lists(1, tiles.heads, limits.tiles, limits.num_pages, limits.device),
-                   torch.full((limits.num_pages,), 77, dtype=torch.int32))  # fmt: skip
+    made = planner(tiles, limits, pages_on_cuda(attention))
     compare_visible(made, attention)
-    logical = attention._logical_page.fill_(77)
-    plan_prefill(tiles, mine, attention._lists, logical)
+    logical = attention._pages.logical_page.fill_(77)
+    plan_prefill(tiles, mine, attention._pages)
     made.prefill(mine)
     for head in range(tiles.heads):
         for tile in range(limits.tiles):
-            found, wanted = (tiles_of(x, 0, head, tile) for x in (made.lists, attention._lists))
+            found, wanted = tiles_of(made.pages.lists, tile, head, 0), tiles_of(attention._pages.lists, 0, head, tile)
             compare_tile(found, wanted)
             if mine.places is None:
-                assert all(int(made.logical_page[p]) == int(logical[p]) for p, _ in wanted)
+                assert all(int(made.pages.logical_page[p]) == int(logical[p]) for p, _ in wanted)
+
+
+def pages_on_cuda(attention: PagedAttention) -> PrefillPages:
+    """The buffers that CUDA has; what nobody writes is 77."""
+    limits, heads = attention.limits, attention._tiles.heads
+
+    def room(*shape: int) -> torch.Tensor:
+        return torch.full(shape, 77, dtype=torch.int32)
+
+    lists = empty_lists(limits.tiles, heads, 1, limits.num_pages, limits.device)
+    members = room(limits.member_words, limits.tiles, limits.num_pages)
+    return PrefillPages(lists, room(limits.num_pages), members, room(limits.tiles))
+
+
+def compare_prefill(attention: PagedAttention, program: maskdsl.Program, tables: dict[str, torch.Tensor], step: Step) -> None:
+    """Attention over tiles as batch rows, as on CUDA, by a plain rendering of the lists, against the reference."""
+    attention.plan(step.page_table, step.seq_lens, step.query_start)
+    mine, limits = attention.step, attention.limits
+    mine.on_cuda().build(step.page_table, step.seq_lens, step.query_start)
+    made = planner(attention._tiles, limits, pages_on_cuda(attention))
+    made.prefill(mine)
+    phase = attention._phases._packed_on_cuda(made.pages)
+    q = torch.zeros(limits.tiles * 128, *step.q.shape[1:])
+    q[: len(step.q)] = step.q
+    rows = q.unflatten(0, (-1, 128)).transpose(1, 2)
+    found = attend(phase, rows, *step.caches()).transpose(1, 2).flatten(0, 1).numpy()
+    wanted, start = step.reference(program, tables), step.query_start.tolist()
+    for r, count in enumerate(step.news):
+        here = slice(start[r], start[r + 1])
+        right = wanted[here] if count > limits.decode_tokens else 0 * wanted[here]
+        np.testing.assert_allclose(found[here], right, rtol=2e-4, atol=2e-5, err_msg=f"request {r}")
+    assert not found[start[-1] :].any()
 
 
 def compare_visible(made: Planner, attention: PagedAttention) -> None:
@@ -131,23 +163,44 @@ def tiles_of(lists: Lists, row: int, head: int = 0, tile: int = 0) -> list[tuple
     return found
 
 
+def crowded_step(rng: np.random.Generator) -> Step:
+    """Forty requests of two or three new tokens in one tile, more than an int has bits; all but five share a page."""
+    lengths, news = rng.integers(20, 32, 40), rng.integers(2, 4, 40)
+    keys, values = ([torch.from_numpy(rng.standard_normal((n, 2, 16)).astype(np.float32)) for n in lengths] for _ in "kv")
+    table = torch.from_numpy(rng.permutation(80).reshape(40, 2)).to(torch.int32)
+    for r in range(5, 40):
+        table[r, 0] = table[5, 0]
+        for part in (keys, values):
+            part[r][:16] = part[5][:16]
+    q = torch.from_numpy(rng.standard_normal((int(news.sum()), 4, 16)).astype(np.float32))
+    return Step(CROWDED, tuple(map(int, lengths)), tuple(map(int, news)), table, tuple(keys), tuple(values), q)
+
+
+CROWDED = Sizes(max_requests=40, max_tokens=128, num_pages=80, max_pages_per_request=2, decode_tokens=1)
+
+
 def main() -> None:
-    """Every formula on some steps, pages at one place and anywhere."""
+    """Every formula on some steps, pages at one place and anywhere; and many requests in one tile."""
     rng = np.random.default_rng(0)
     for formula in FORMULAS:
         program = maskdsl.compile(formula)
-        for places in ("one", "any"):
-            attention = PagedAttention(program, **SIZES.limits(), tables=tables_of(program, rng), places=places)
-            for _ in range(2):
+        for places, steps in (("one", 2), ("any", 1)):
+            tables = tables_of(program, rng)
+            attention = PagedAttention(program, **SIZES.limits(), tables=tables, places=places)
+            for _ in range(steps):
                 step = random_step(rng, SIZES)
                 compare_step(attention, step)
                 compare_append(attention, step)
+                compare_prefill(attention, program, tables, step)
                 compare_lists(attention, step)
-        print(formula, "agrees")
+        print(formula, "agrees", flush=True)
+    program = maskdsl.compile("mask m = q - k < 25")
+    attention = PagedAttention(program, **CROWDED.limits())
+    assert attention.limits.member_words == 2
+    compare_prefill(attention, program, {}, crowded_step(rng))
+    print("a crowded tile agrees")
 
 
 if __name__ == "__main__":
     assert triton.knobs.runtime.interpret if hasattr(triton, "knobs") else True
     main()
-
-__all__ = ["listed"]

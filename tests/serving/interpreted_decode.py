@@ -40,7 +40,7 @@ SMALL = Sizes(max_requests=5, max_tokens=60, num_pages=40, page_size=16, max_pag
 def decoded(attention: PagedAttention, step: Step, width: int, cut: Cut | None, shape: Shape | None) -> torch.Tensor:
     """What CUDA decodes of a planned step, (tokens, heads, D); what it leaves alone is 77."""
     limits = attention.limits
-    made = planner(attention._tiles, limits, attention._lists, attention._logical_page)
+    made = planner(attention._tiles, limits, attention._pages)
     if cut is not None:
         made.cut = cut
         made.items = replace(made.items, request=torch.full((limits.max_requests + cut.spare,), 77, dtype=torch.int32))

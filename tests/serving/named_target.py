@@ -90,7 +90,7 @@ def attention_of(program: str, page: int, dim: int, group: int, dtype: torch.dty
 def decode(program: str, page: int, dim: int, group: int, width: int = 1, dtype: torch.dtype = torch.bfloat16) -> None:
     """The two kernels of a program's decode steps."""
     attention = attention_of(program, page, dim, group, dtype)
-    made = planner(attention._tiles, attention.limits, attention._lists, attention._logical_page)
+    made = planner(attention._tiles, attention.limits, attention._pages)
     lowering = Lowering(attention._bound.variant)
     run = decoder(decode_program(lowering, attention._tiles.bound, attention._sizes, dim), attention.step, made.items, width)
     run._make()
@@ -105,7 +105,7 @@ def decode(program: str, page: int, dim: int, group: int, width: int = 1, dtype:
 def plan(program: str) -> None:
     """The kernels of a program's plan."""
     attention = attention_of(program, 16, 64, 1)
-    made = planner(attention._tiles, attention.limits, attention._lists, attention._logical_page)
+    made = planner(attention._tiles, attention.limits, attention._pages)
     made._make_decode(attention.step)
     told(f"{program} visible:", compiled(made.launchers["visible"]))
     made.prefill_launcher(attention.step)

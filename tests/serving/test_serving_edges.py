@@ -19,6 +19,7 @@ from steps import Sizes, Step, random_step  # noqa: E402
 
 import maskdsl  # noqa: E402
 from maskdsl.serving import PagedAttention  # noqa: E402
+from maskdsl.serving.phases import reads_pairs  # noqa: E402
 from maskdsl.source.diagnostic import MaskError  # noqa: E402
 
 SIZES = Sizes()
@@ -189,3 +190,20 @@ def test_all_requests_at_their_limits() -> None:
     q = torch.from_numpy(rng.standard_normal((288, 4, 16)).astype(np.float32))
     step = Step(sizes, (96,) * 3, (96,) * 3, table, tuple(parts[0]), tuple(parts[1]), q)
     np.testing.assert_allclose(run(attention, step), step.reference(program, {}), rtol=2e-4, atol=2e-5)
+
+
+PAIRS = (
+    ("mask m = k <= q", False), ("mask m(first: int[batch]) = k < first[b]", False),
+    ("score s(bias: float[head, position]) = score + bias[h, k]", False),
+    ("score s(bias: float[head, n]) = score + bias[h, clamp(q - k, 0, size(n) - 1)]", True),
+    ("mask m(image: int[batch, position]) = image[b, q] == image[b, k]", True),
+    ("mask m(document: int[batch, position]) = document[b, q] == document[b, k] requires ascending(document, position)", False),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "wanted"), PAIRS)
+def test_programs_that_read_a_table_by_query_and_key_at_once(text: str, wanted: bool) -> None:
+    """On a GPU they need smaller tiles; runs of equal values have become their ends, which are read by query."""
+    variant = maskdsl.compile(text).variant
+    facts = {"batch": 4, "head": 2, "position": 96, "n": 7}
+    assert reads_pairs(variant, facts) is wanted

@@ -152,7 +152,7 @@ def test_pages_are_listed_once_and_full_ones_found() -> None:
     attention = PagedAttention(maskdsl.get("causal"), **sizes.limits())
     table = torch.arange(24, dtype=torch.int32)[None] + 30
     attention.plan(table, torch.tensor([384]), torch.tensor([0, 256]))
-    mask = attention._phases.prefill(attention._lists).mask
+    mask = attention._phases.prefill(attention._pages).mask
     for row, whole in ((0, 8), (1, 16)):
         tiles = listed(mask, 0, 0, row)
         assert [p for p, full in tiles if full] == [*range(30, 30 + whole)]
