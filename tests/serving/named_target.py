@@ -56,16 +56,21 @@ def kind_of(argument: Any) -> str:
 
 
 def usage(made: Any) -> Mapping[str, int]:
+    """What a kernel takes, and how many loads into shared memory go on by themselves."""
+    loads = len(re.findall(r"cp\.async\.c[ag]", made.asm["ptx"]))
+    return {**resources(made.asm["cubin"]), "shared": made.metadata.shared, "async": loads}
+
+
+def resources(cubin: bytes) -> Mapping[str, int]:
     """What `cuobjdump`, which comes with Triton, says of a kernel."""
     tool = os.path.join(os.path.dirname(triton.__file__), "backends", "nvidia", "bin", "cuobjdump")
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(made.asm["cubin"])
+        file.write(cubin)
         file.flush()
         text = subprocess.run([tool, "-res-usage", file.name], capture_output=True, text=True, check=True).stdout
     found = re.search(r"REG:(\d+) STACK:(\d+)", text)
     assert found is not None
-    loads = len(re.findall(r"cp\.async\.c[ag]", made.asm["ptx"]))
-    return {"registers": int(found[1]), "spilled": int(found[2]), "shared": made.metadata.shared, "async": loads}
+    return {"registers": int(found[1]), "spilled": int(found[2])}
 
 
 def told(name: str, made: Any) -> None:

@@ -53,6 +53,16 @@ def test_kernels_compile_for_an_h100() -> None:
         assert int(found(line, "spilled")) == 0 and int(found(line, "shared")) < 232448 // 2 and int(found(line, "async"))
 
 
+@pytest.mark.slow
+def test_prefill_fits_an_h100() -> None:
+    """The largest tiles, pages of 128 and heads of 128: a multiprocessor has 232,448 bytes for a program."""
+    command = [sys.executable, HERE / "offline_prefill.py", "128", "128", "mask m = k <= q"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    (line,) = (x for x in done.stdout.splitlines() if "_tem_" in x)
+    assert int(found(line, "spilled")) == 0 and int(found(line, "shared")) <= 232448
+
+
 def found(line: str, name: str) -> str:
     """A number that the program tells of a kernel."""
     return line.split(f" {name}=")[1].split()[0]
