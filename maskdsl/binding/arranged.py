@@ -8,10 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from maskdsl.binding.arrangements import Arrangement
+from maskdsl.binding.bound_texts import size_not_told
 from maskdsl.binding.lowered import Lowering
 from maskdsl.binding.tables import BoundTables, axis_sizes
 from maskdsl.ir.nodes import LENGTHS
-from maskdsl.layouts.arrange import arrange
+from maskdsl.layouts.arrange import LOGICAL, arrange
+from maskdsl.source.diagnostic import MaskError
 
 if TYPE_CHECKING:
     from maskdsl.binding.bound import Bound
@@ -30,9 +32,14 @@ def arranged(bound: Bound, arrangement: Arrangement) -> Bound:
     tables = bound.bound_tables
     tensors = {made.tables[t]: x for t, x in tables.tensors.items()} | dict(arrangement.tensors)
     converted = frozenset(made.tables[t] for t in tables.converted)
+    carried = axis_sizes(tensors)
     stay = {"head", "kv_head"} - layout.counts | {*LENGTHS}
     physical = {axis: n for axis, n in bound.sizes.items() if axis in stay}
-    there = type(bound)(Lowering(made.variant), BoundTables(tensors, converted, axis_sizes(tensors)), physical)
+    lowering = Lowering(made.variant)
+    unknown = sorted(a.removeprefix(LOGICAL) for a in lowering.needed - carried.keys() if a.startswith(LOGICAL))
+    if unknown:
+        raise MaskError(size_not_told(bound.variant.name, unknown[0], bound.variant.span))
+    there = type(bound)(lowering, BoundTables(tensors, converted, carried), physical)
     there.layout = kernel_layout(layout.name, bound.layout)
     return there
 

@@ -22,6 +22,14 @@ def sizes_unknown(name: str, missing: list[str], span: Span) -> Diagnostic:
     )
 
 
+def size_not_told(name: str, axis: str, span: Span) -> Diagnostic:
+    """E0609: the length of a logical axis that neither tables nor the layout tell."""
+    return Diagnostic(
+        "E0609", f"`{name}` depends on `size({axis})`, which the layout does not tell", span,
+        help=(f'`.bind(sizes={{"{axis}": …}})` gives it',),
+    )
+
+
 def elsewhere(table: Table, tensor: Tensor, device: torch.device) -> Diagnostic:
     """E0604: a table that is on another device than the call."""
     return Diagnostic(

@@ -17,6 +17,9 @@ from maskdsl.layouts.layout import Layout
 from maskdsl.passes.context import Context
 from maskdsl.passes.pipeline import run_passes
 
+LOGICAL = "logical_"
+"""What the names of a definition's own axes begin with, where a layout has other ones."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arranged:
@@ -61,11 +64,11 @@ def _renamed(table: Table) -> Table:
 
 
 def _logical(axis: Axis) -> Axis:
-    return f"logical_{axis}" if axis in ("batch", "head", "kv_head", "position") else axis
+    return f"{LOGICAL}{axis}" if axis in ("batch", "head", "kv_head", "position") else axis
 
 
 def _size(axis: str, layout: Layout, sizes: Mapping[str, int]) -> Node:
     """The length of a logical axis: a number where it is known, the physical one where the two are the same."""
     if axis in sizes:
         return literal(sizes[axis])
-    return Size(f"logical_{axis}") if axis in layout.counts else Size(axis)
+    return Size(f"{LOGICAL}{axis}") if axis in layout.counts else Size(axis)

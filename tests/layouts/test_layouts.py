@@ -266,6 +266,19 @@ def check_lists(mask: Any, seen: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("layout", CASES)
+def test_a_size_that_nothing_tells_is_asked_for(layout: str) -> None:
+    program = maskdsl.compile("mask m = q + k < size(position)")
+    case = CASES[layout]
+    if "position" in case.layout.layout.counts:
+        with pytest.raises(maskdsl.MaskError) as caught:
+            program.bind().arranged(case.layout)
+        assert [d.code for d in caught.value.diagnostics] == ["E0609"]
+        assert 'bind(sizes={"position": …})' in caught.value.diagnostics[0].help[0]
+    there = program.bind(sizes={"position": CAPACITY}).arranged(case.layout)
+    assert there.block_mask(case.batch, HEADS, case.q_len, case.kv_len, block_size=(8, 4))
+
+
+@pytest.mark.parametrize("layout", CASES)
 def test_closures_go_on_speaking_of_logical_positions(layout: str) -> None:
     """Hand-written mods over tables of their own, in bounds everywhere: torch would tell."""
     case, rng = CASES[layout], np.random.default_rng(3)
