@@ -48,9 +48,13 @@ def _register(
 
 
 def _register_lowering(overload: Any, instruction: str, elsewhere: Callable[[Any], Any]) -> None:
-    """Tells Inductor how to write the operator inside a kernel."""
+    """Tells Inductor how to write the operator inside a kernel, Triton's or FlashAttention's."""
     from torch._inductor.lowering import make_pointwise, register_lowering
     from torch._inductor.virtualized import ops
+
+    from maskdsl.backends.flash_math import teach_cutedsl
+
+    teach_cutedsl()
 
     def by_instruction(x: Any) -> Any:
         asm = f"{instruction} $0, $1;"

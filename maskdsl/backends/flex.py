@@ -6,7 +6,9 @@ Not here: the compiled wrappers (`flex_kernels`), which tiles to visit (`flex_bl
 
 from __future__ import annotations
 
+import contextlib
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -57,6 +59,9 @@ class Mods:
     normalize: bool = True
     kernel: Kernel = call
 
+
+FLASH = ("BACKEND", "FLASH")
+"""The option that asks for FlashAttention-4."""
 
 Blocks = Callable[[Shape, torch.device, bool], BlockMask]
 """Gives the BlockMask for a shape and device; the flag asks for the lists of the backward pass."""
@@ -203,16 +208,18 @@ def _cuda_signature(
     sizes = tuple((x.dtype, x.shape[:2], x.shape[3], x.requires_grad, x.dim_order()) for x in qkv)
     captured = tuple((t.dtype, t.dim(), t.requires_grad) for t in mods.captured)
     mode = (gradients, torch.is_inference_mode_enabled())
-    lists = mask.kv_indices.shape if plan.fixed else mask.kv_indices.shape[:2]
-    lengths = tuple(x.shape for x in (*qkv, *mods.captured)) if plan.fixed else ()
+    # torch 2.11 writes no free size into CuteDSL.
+    fixed = plan.fixed or (plan.flash and ".shape[" in mods.text)
+    lists = mask.kv_indices.shape if fixed else mask.kv_indices.shape[:2]
+    lengths = tuple(x.shape for x in (*qkv, *mods.captured)) if fixed else ()
     static = (q.device, kernel, sizes, captured, mode, lists, mask.BLOCK_SIZE, lengths)
-    return Signature(mods.text, scale, finish, options, not plan.fixed, static)
+    return Signature(mods.text, scale, finish, options, not fixed, static)
 
 
 def _kernel_of(mods: Mods, q: Tensor, k: Tensor, block: tuple[int, int], plan: Plan) -> tuple[str, Options]:
     """The kernel's name and its options: the plan's, but for those that the call needs."""
     if plan.flash:
-        return "flash", (("BACKEND", "FLASH"),)
+        return "flash", (FLASH,)
     kernel, needed = kernel_choice(q, k, block, mods.span)
     needed += spare_memory(q, mods.captured) if mods.make_score_mod is not None else ()
     return kernel, tuple({**dict(plan.options), **dict(needed)}.items())
@@ -231,19 +238,26 @@ def _run(
     sink = mods.sink if signature.finish == "sink" else None
     try:
         return mods.kernel(signature, qkv, mask, (mask_mod, score_mod), sink)
-    except _compile_errors() as error:
+    except _compile_errors(FLASH in signature.options) as error:
         raise MaskError(_not_compiled(mods, error)) from error
 
 
-def _compile_errors() -> tuple[type[Exception], ...]:
-    """What torch and Triton raise when a kernel cannot be made; imported only then, since Dynamo takes seconds."""
+def _compile_errors(flash: bool = False) -> tuple[type[Exception], ...]:
+    """What torch and Triton raise when a kernel cannot be made; imported only then, since Dynamo takes seconds.
+
+    A FlashAttention-4 kernel is made at its first call, by Python functions that raise what Python does.
+    """
     from torch._dynamo.exc import TorchDynamoException
 
-    try:
+    found: list[type[Exception]] = [TorchDynamoException]
+    if flash:
+        found += [AssertionError, AttributeError, ImportError, NotImplementedError, TypeError, ValueError]
+        found += [e for e in (getattr(sys.modules.get("cutlass.base_dsl.common"), "DSLBaseError", None),) if e]
+    with contextlib.suppress(ImportError):
         from triton.runtime.errors import OutOfResources
-    except ImportError:
-        return (TorchDynamoException,)
-    return (TorchDynamoException, OutOfResources)
+
+        found.append(OutOfResources)
+    return tuple(found)
 
 
 def _not_compiled(mods: Mods, error: Exception) -> Diagnostic:

@@ -55,9 +55,19 @@ def call(
 
     `sink` is float32 [B or 1, Hq], read when `finish` is "sink".
     """
+    signature = with_whole_tiles(signature, qkv)
     settings = (signature.scale, signature.finish, dict(signature.options), mask.BLOCK_SIZE)
     out: Tensor = _compiled(signature)(*qkv, lists_of(mask), *mods, sink, *settings)
     return out
+
+
+def with_whole_tiles(signature: Signature, qkv: tuple[Tensor, Tensor, Tensor]) -> Signature:
+    """The signature of a call of free lengths; where they fill their tiles, the kernel is told.
+
+    torch sees it only of lengths that are numbers in the kernel: of free ones it would check every bound.
+    """
+    whole = signature.dynamic and not any(x.shape[2] % 128 for x in qkv[:2])
+    return signature._replace(options=(*signature.options, ("IS_DIVISIBLE", True))) if whole else signature
 
 
 @functools.cache

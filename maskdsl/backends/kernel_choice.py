@@ -49,7 +49,8 @@ class Request:
     """What is asked of a kernel.
 
     `unwritable` are the functions of the variant that CuteDSL has no form for, `learned` the float tables that require
-    a gradient. `group` is the number of query heads to a key/value head, `rows` that of batch rows times those.
+    a gradient. `group` is the number of query heads to a key/value head, `rows` that of batch rows times those. `lse`
+    says that the log-sum-exp is used after the softmax, as by a sink.
     """
 
     dtype: str = "bfloat16"
@@ -64,6 +65,7 @@ class Request:
     rows: int = 1
     gradients: bool = False
     layout: str = "dense"
+    lse: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,8 @@ def _against_flash(machine: Machine, request: Request) -> Iterable[str]:
         yield f"it computes in bfloat16 and float16, and the tensors are {request.dtype}"
     yield from _against_sizes(request)
     yield from request.unwritable
+    if request.gradients and request.lse:
+        yield "its backward pass knows no gradient of the log-sum-exp, which a sink and `normalize = false` need"
     for name in request.learned:
         yield f"`{name}` requires a gradient, which FlashAttention-4 gives to no table"
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from maskdsl.backends.mods_gradients import with_spread_indices
 from maskdsl.backends.mods_strength import Strength
-from maskdsl.backends.mods_text import FLASH, LONG, TORCH, Body, Dialect, Leaves, safe_name, tidy
+from maskdsl.backends.mods_text import LONG, TORCH, Body, Dialect, Leaves, safe_name, tidy
 from maskdsl.ir.emission import support_for
 from maskdsl.ir.nodes import LENGTHS, Literal, Lookup, Node, Size, Symbol, Variant
 from maskdsl.ir.print import text
@@ -110,7 +110,7 @@ def emit(
     the top shows instead of the variant after the passes; `ranges` are what facts say of the values of int tables.
     Raises Unwritable for a function that the dialect lacks.
     """
-    strength = Strength(ranges or {}) if dialect.terse else None
+    strength = Strength(ranges or {}, dialect.shifts) if dialect.terse else None
     in_masks = replace(dialect, writer=dialect.in_masks or dialect.writer)
     mask = _Function("mask_mod", variant, per_batch_lengths, in_masks, strength)
     parts = [mask.written(variant.mask or Literal(True, BOOL))]
@@ -167,7 +167,7 @@ class _Function:
         """The text of the factory; sets `captures` and `reads`."""
         if self.strength is not None:
             root = self.strength.reduced(root)
-        if self.name == "score_mod" and self.dialect is not FLASH:  # FlashAttention's kernels train no tables
+        if self.name == "score_mod" and self.dialect.trains:
             root = with_spread_indices(root)
         self.captures = _captures(root, self.variant)
         taken = {c.name for c in self.captures}

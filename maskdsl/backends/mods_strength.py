@@ -1,12 +1,14 @@
 """Cheaper forms of what a program computes, found from the ranges of its ints: for mods that become GPU kernels.
 
-    x // 8          →  shift_right(x, 3)
-    x % 8           →  bit_and(x, 7)
-    q >= 0 and e    →  e
+    x // 8            →  shift_right(x, 3)
+    x % 8             →  bit_and(x, 7)
+    q // 8 == k // 8  →  bit_xor(q, k) < 8
+    q >= 0 and e      →  e
 
-Laws: `>>` and `&` of int32 round down as `//` and `%` do, for negative x too, when the divisor is a power of two. A
-comparison whose two sides lie in ranges that decide it is a constant. q and k are at least 0, b and h too; the tables'
-values lie in what facts say of them, else anywhere in int32.
+Laws: `>>` and `&` of int32 round down as `//` and `%` do, for negative x too, when the divisor is a power of two. Two
+ints of at least 0 have the same quotient if they differ in no bit above the divisor's. A comparison whose two sides lie
+in ranges that decide it is a constant. q and k are at least 0, b and h too; the tables' values lie in what facts say of
+them, else anywhere in int32.
 
 Not here: comparisons that only a tile decides. Full tiles skip the mask, and empty ones all of it, by the lists.
 """
@@ -27,9 +29,13 @@ COMPARISONS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
 
 @dataclass(slots=True)
 class Strength:
-    """Reduces programs; `ranges` are those of int tables, the others' values may be any int32."""
+    """Reduces programs; `ranges` are those of int tables, the others' values may be any int32.
+
+    Without `shifts`, `//` stays as it is.
+    """
 
     ranges: Ranges
+    shifts: bool = True
     limits: Limits = field(default_factory=Limits)
 
     def reduced(self, root: Node) -> Node:
@@ -44,13 +50,25 @@ class Strength:
 
     def _cheaper(self, node: Node) -> Node | None:
         match node:
-            case Op(name="floordiv" | "mod" as name, args=(x, Literal(value=int(y)))) if node.type is INT:
-                return _by_bits(name, x, y, node)
+            case Op(name="mod", args=(x, Literal(value=int(y)))) if node.type is INT:
+                return _by_bits(node, x, y)
+            case Op(name="floordiv", args=(x, Literal(value=int(y)))) if node.type is INT and self.shifts:
+                return _by_bits(node, x, y)
             case Op(name=name, args=(x, _)) if name in COMPARISONS and x.type is INT:
-                return self._decided(node)
+                return self._decided(node) or self._same_quotient(node)
             case Op(name="and" | "or" | "not" | "choose"):
                 return _of_constants(node)
         return None
+
+    def _same_quotient(self, node: Op) -> Node | None:
+        # Law: floor(x / 2**n) == floor(y / 2**n) exactly if x ^ y < 2**n, for x, y >= 0.
+        x, y = (_quotient(a) for a in node.args)
+        if node.name not in ("eq", "ne") or x is None or y is None or x[1] != y[1]:
+            return None
+        if not (self.is_natural(x[0]) and self.is_natural(y[0])):
+            return None
+        different = make("bit_xor", x[0], y[0], span=node.span)
+        return make("lt" if node.name == "eq" else "ge", different, literal(x[1]), span=node.span, hint=node.hint)
 
     def _decided(self, node: Node) -> Node | None:
         found = static_interval(node, self.limits)
@@ -59,11 +77,25 @@ class Strength:
         return literal(bounds.pop()) if both else None
 
 
-def _by_bits(name: str, x: Node, y: int, node: Op) -> Node | None:
+def _quotient(node: Node) -> tuple[Node, int] | None:
+    """What is divided, and by which power of two, if the node is such a quotient."""
+    match node:
+        case Op(name="floordiv", args=(x, Literal(value=int(y)))) if _is_power_of_two(y):
+            return x, y
+        case Op(name="shift_right", args=(x, Literal(value=int(n)))) if n < 31:
+            return x, 1 << n
+    return None
+
+
+def _is_power_of_two(y: int) -> bool:
+    return y > 0 and not y & (y - 1)
+
+
+def _by_bits(node: Op, x: Node, y: int) -> Node | None:
     # Law: floor(x / 2**n) is x >> n, and what is left over is the last n bits of x.
-    if y <= 0 or y & (y - 1):
+    if not _is_power_of_two(y):
         return None
-    if name == "floordiv":
+    if node.name == "floordiv":
         return make("shift_right", x, literal(y.bit_length() - 1), span=node.span, hint=node.hint)
     return make("bit_and", x, literal(y - 1), span=node.span, hint=node.hint)
 

@@ -34,7 +34,7 @@ class Dialect:
     that must be a tensor, and its type. `support` are the functions that its expressions may call. A `terse` dialect
     takes its text from the program in its cheapest form (`mods_strength`). `repeats` says which rows write an argument
     more than once: they get names. `coordinate` makes an int32 of a coordinate's text. `in_masks` is the `writer` of
-    masks, if they have their own.
+    masks, if they have their own. `trains` says that gradients may reach float tables, `shifts` that ints have them.
     """
 
     literal: Callable[[Value], str]
@@ -47,6 +47,8 @@ class Dialect:
     repeats: Callable[[Function], bool] = lambda function: False
     coordinate: str = "{}.to(torch.int32)"
     in_masks: Callable[[Function], Writer] | None = None
+    trains: bool = True
+    shifts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,10 +211,13 @@ def torch_constant(text: str, scalar: Scalar) -> str:
 
 
 def flash_constant(text: str, scalar: Scalar) -> str:
-    """As `torch_constant`, but no constant to the compiler: CuteDSL loads nothing from an index that is one."""
+    """As `torch_constant`, but no constant to the compiler: CuteDSL loads nothing from an index that is one.
+
+    A mask that is a constant is taken for none, so `false` is a comparison.
+    """
     if scalar is INT:
         return f"torch.where(q < 0, q, {text})"
-    return torch_constant(text, scalar)
+    return "(q < 0)" if text == "False" else torch_constant(text, scalar)
 
 
 TORCH = Dialect(
@@ -232,11 +237,22 @@ INDUCTOR = Dialect(
 more than the bounds of tiles allow for, and what is nearly visible must not be visible.
 """
 
-FLASH = Dialect(
-    torch_literal, lambda f: f.flash or f.torch, torch_lookup, flash_constant, FLASH_SUPPORT, "flash",
-    terse=True, repeats=lambda f: f.name in ("min", "max", "clamp"),
+
+def _written_often(function: Function) -> bool:
+    """The rows whose forms for CuteDSL write an argument more than once."""
+    return function.name in ("min", "max", "clamp")
+
+
+FLASH_PRECISE = Dialect(
+    torch_literal, lambda f: f.flash or f.torch, torch_lookup, flash_constant, FLASH_SUPPORT, "flash precise",
+    terse=True, repeats=_written_often, trains=False, shifts=False,
 )  # fmt: skip
 """What Inductor turns into CuteDSL, for FlashAttention-4."""
 
-DIALECTS = (TORCH, INDUCTOR, FLASH)
+FLASH = replace(
+    FLASH_PRECISE, writer=lambda f: f.flash_fast or f.flash or f.torch, name="flash", in_masks=FLASH_PRECISE.writer
+)
+"""The same in the GPU's fast forms, but for masks."""
+
+DIALECTS = (TORCH, INDUCTOR, FLASH, FLASH_PRECISE)
 """Every dialect of mods."""

@@ -237,14 +237,15 @@ class Bound:
         if q.device.type == "cpu" and backend in ("auto", "cpu") and not tune:
             mods, formula = self._mods(lengths, q.device)
             return flex.attention(mods, (q, k, v), self._blocks(formula, mods), block=block)
-        if backend == "auto" and self._kernel is not call:
-            backend = "triton"  # what was compiled before for CUDA is
+        backend = "triton" if backend == "auto" and self._kernel is not call else backend  # what is compiled is its
         learned = tuple(t for t, x in self._bound.tensors.items() if x.requires_grad)
-        wish = Wish(backend, precise, block, self.layout, learned)
-        mods, blocks, settled = self.planned(lengths, (q, k, v), wish, machine_of(q.device))
-        if tune:
-            settled = self._choices.tuned(mods, (q, k, v), blocks, settled)
-        return flex.attention(mods, (q, k, v), blocks, block=settled.block, plan=settled.plan)
+
+        def run() -> Tensor:
+            wish = Wish(backend, precise, block, self.layout, learned)
+            mods, blocks, settled = self.planned(lengths, (q, k, v), wish, machine_of(q.device))
+            settled = self._choices.tuned(mods, (q, k, v), blocks, settled) if tune else settled
+            return flex.attention(mods, (q, k, v), blocks, block=settled.block, plan=settled.plan)
+        return self._choices.or_by_triton(backend, run)
 
     def planned(
         self, lengths: Lengths, qkv: tuple[Tensor, Tensor, Tensor], wish: Wish, machine: Machine

@@ -5,7 +5,9 @@ Not here: what a kernel can do (`backends.kernel_choice`), the options themselve
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -13,13 +15,15 @@ import torch
 from torch import Tensor
 
 from maskdsl.backends import flex
+from maskdsl.backends.flash_math import teach_cutedsl
 from maskdsl.backends.flex_limits import decode_rows
 from maskdsl.backends.kernel_choice import Choice, Machine, Plan, Request, choose, flash_block, flash_is_here
 from maskdsl.backends.kernel_options import Candidate, options_of
-from maskdsl.backends.mods_text import FLASH, INDUCTOR, TORCH, Dialect
+from maskdsl.backends.mods_text import FLASH, FLASH_PRECISE, INDUCTOR, TORCH, Dialect
 from maskdsl.binding.lowered import Lowered
 from maskdsl.binding.shapes import Lengths
 from maskdsl.ir.types import Table
+from maskdsl.source.diagnostic import MaskError
 from maskdsl.source.text import Span
 
 QKV = tuple[Tensor, Tensor, Tensor]
@@ -56,26 +60,28 @@ class Wish:
     learned: tuple[Table, ...] = ()
 
 
-def request_of(qkv: QKV, wish: Wish, unwritable: tuple[str, ...]) -> Request:
-    """What a call asks of its kernel; `unwritable` is why the mods have no form for FlashAttention-4."""
+def request_of(qkv: QKV, wish: Wish, lowered: Lowered) -> Request:
+    """What a call of a definition asks of its kernel."""
     q, k, v = qkv
     names = tuple(t.name for t in wish.learned) if torch.is_grad_enabled() else ()
     gradients = torch.is_grad_enabled() and (bool(names) or any(x.requires_grad for x in qkv))
     return Request(
         dtype=str(q.dtype).removeprefix("torch."), head_dim=q.shape[3], v_head_dim=v.shape[3],
-        q_len=q.shape[2], kv_len=k.shape[2], block=wish.block, unwritable=unwritable, learned=names,
+        q_len=q.shape[2], kv_len=k.shape[2], block=wish.block, unwritable=lowered.unwritable(FLASH), learned=names,
         group=q.shape[1] // k.shape[1], rows=q.shape[0] * k.shape[1], gradients=gradients, layout=wish.layout,
+        lse=lowered.needs_lse,
     )  # fmt: skip
 
 
 def settle(wanted: str, precise: bool, machine: Machine, request: Request, span: Span | None = None) -> Settled:
     """How a call runs. Raises MaskError E0703 for a backend that is unknown or cannot do it.
 
-    Mods are written in the GPU's fast forms for Triton in half precision, unless they shall be `precise`.
+    Mods are written in the GPU's fast forms for kernels in half precision, unless they shall be `precise`.
     """
     choice = choose(wanted, machine, request, span)
     if choice.kernel == "flash":
-        return Settled(request, choice, FLASH, flash_block(machine, request.block), Plan(flash=True))
+        dialect = FLASH_PRECISE if precise or not teach_cutedsl() else FLASH
+        return Settled(request, choice, dialect, flash_block(machine, request.block), Plan(flash=True))
     fast = choice.kernel == "triton" and not precise and request.dtype in ("bfloat16", "float16")
     options = options_of(kernel_of(request), machine, request)
     return Settled(request, choice, INDUCTOR if fast else TORCH, request.block, Plan(options=options))
@@ -96,10 +102,14 @@ def kernel_of(request: Request) -> str:
 
 @dataclass(slots=True)
 class Choices:
-    """How the calls of one bound definition run; settled once for calls that differ in no way that matters."""
+    """How the calls of one bound definition run; settled once for calls that differ in no way that matters.
+
+    `failed` is why FlashAttention-4 is not tried any more: its kernel did not compile.
+    """
 
     span: Span
     known: dict[Any, Settled] = field(default_factory=dict)
+    failed: tuple[str, ...] = ()
 
     def settled(self, lengths: Lengths, qkv: QKV, wish: Wish, lowered: Lowered, machine: Machine) -> Settled:
         """How a call runs on a machine. Raises MaskError E0703."""
@@ -107,9 +117,29 @@ class Choices:
         wants = (torch.is_grad_enabled(), q.requires_grad, k.requires_grad, v.requires_grad)
         key = (lengths, wish, wants, q.dtype, q.device, machine, q.shape[3], v.shape[3], k.shape[0])
         if key not in self.known:
-            request = request_of(qkv, wish, lowered.unwritable(FLASH))
+            request = request_of(qkv, wish, lowered)
+            if wish.backend == "auto":
+                request = replace(request, unwritable=request.unwritable + self.failed)
             self.known[key] = settle(wish.backend, wish.precise, machine, request, self.span)
         return self.known[key]
+
+    def or_by_triton(self, backend: str, run: Callable[[], Tensor]) -> Tensor:
+        """What `run` gives; where `auto` took FlashAttention-4 and its kernel did not compile, with another kernel.
+
+        Raises MaskError as `run` does.
+        """
+        try:
+            return run()
+        except MaskError as problem:
+            flash = any(settled.plan.flash for settled in self.known.values())
+            told = problem.diagnostics[0]
+            if backend != "auto" or self.failed or not flash or told.code != "E0705":
+                raise
+            why = " ".join(told.notes)
+            self.failed = (f"its kernel did not compile: {why[:200]}",)
+            warnings.warn(f"{told.message} by FlashAttention-4, so that Triton runs it: {why}", stacklevel=2)
+        self.known.clear()
+        return run()
 
     def tuned(self, mods: flex.Mods, qkv: QKV, blocks: flex.Blocks, settled: Settled) -> Settled:
         """The call with the block sizes and options that are the fastest here. Raises MaskError where none works."""

@@ -40,6 +40,11 @@ class Lowered:
             self.forms[dialect.name] = emit(self.variant, dialect, ranges=self.ranges)
         return self.forms[dialect.name]
 
+    @property
+    def needs_lse(self) -> bool:
+        """Whether what follows the softmax uses its log-sum-exp: a sink, or the division undone."""
+        return self.variant.sink is not None or not self.normalize
+
     def unwritable(self, dialect: Dialect) -> tuple[str, ...]:
         """Why there is no form in a dialect; nothing if there is one."""
         try:

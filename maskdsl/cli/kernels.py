@@ -115,6 +115,7 @@ def text_lines(found: Explained) -> list[str]:
 FORMS = {
     "torch": "the textbook's",
     "inductor": "the GPU's fast ones; `precise=True` takes the textbook's",
-    "flash": "CuteDSL's",
+    "flash": "CuteDSL's, with the GPU's fast ones; `precise=True` takes the textbook's",
+    "flash precise": "CuteDSL's",
 }
 """The dialects of mods in words."""

@@ -44,9 +44,9 @@ class Function:
     `variadic` functions take two or more arguments in the language; in the IR they are binary.
     `reference` takes NumPy arrays (int32, float64, bool) and returns one. `torch` and `triton` take one
     `emission.Argument` a parameter and return the text of an expression; the functions that such texts call are in
-    `TORCH_SUPPORT` and `TRITON_SUPPORT`. Mods have two more columns, which are sparse: `inductor`, for what Inductor
-    turns into Triton, and `flash`, for what it turns into CuteDSL; where they are None, `torch` serves. `rule` is the
-    raw rule of `bounds`.
+    `TORCH_SUPPORT` and `TRITON_SUPPORT`. Mods have three more columns, which are sparse: `inductor`, for what Inductor
+    turns into Triton, `flash`, for what it turns into CuteDSL, and `flash_fast`, for the same in the GPU's fast forms;
+    where they are None, `flash` and `torch` serve. `rule` is the raw rule of `bounds`.
     """
 
     name: str
@@ -61,6 +61,7 @@ class Function:
     variadic: bool = False
     inductor: Writer | None = None
     flash: Writer | None = None
+    flash_fast: Writer | None = None
 
     @property
     def arity(self) -> int:
@@ -111,6 +112,11 @@ def _cut(operator: str, cut: str, guarded: str) -> Writer:
     """`//` and `%` for Inductor."""
     return in_inductor.write_divided(cut, in_torch.write_divided(operator, guarded))
 
+
+# One instruction each, in Triton's kernels as in FlashAttention's (`backends.fast_math`).
+TANH_APPROX = template("torch.ops.maskdsl.tanh_approx({0})")
+LOG2_APPROX = template("torch.ops.maskdsl.log2_approx({0})")
+LOG_APPROX = template("(torch.ops.maskdsl.log2_approx({0}) * 0.6931471805599453)")
 
 TABLE: tuple[Function, ...] = (
     Function("add", "The sum.",
@@ -189,6 +195,7 @@ TABLE: tuple[Function, ...] = (
     Function("choose", "`x if condition else y`.",
              tuple(((BOOL, t, t), t) for t in Scalar), quiet(np.where),
              torch=in_torch.write_choice, triton=template("tl.where({0}, {1}, {2})"),
+             flash=in_flash.write_choice,
              rule=logic.bound_choice),
     Function("to_int", "The int of a bool (0 or 1) or a float: cut towards zero, kept within int32; 0 of NaN.",
              _convert(INT), quiet(rules.convert_to_int), call="int",
@@ -221,11 +228,12 @@ TABLE: tuple[Function, ...] = (
     Function("floor", "The greatest whole float that is at most x.",
              _same(1, FLOAT), quiet(np.floor), call="floor",
              torch=template("torch.floor({0})"), triton=template("libdevice.floor({0})"),
+             flash=template("flash_floor({0})"),
              rule=floats.bound_rounding("floor")),
     Function("ceil", "The least whole float that is at least x.",
              _same(1, FLOAT), quiet(np.ceil), call="ceil",
              torch=template("torch.ceil({0})"), triton=template("libdevice.ceil({0})"),
-             flash=template("(-torch.floor(-{0}))"),
+             flash=template("(-flash_floor(-{0}))"),
              rule=floats.bound_rounding("ceil")),
     Function("trunc", "x without its fraction, as a float.",
              _same(1, FLOAT), quiet(np.trunc), call="trunc",
@@ -249,7 +257,7 @@ TABLE: tuple[Function, ...] = (
     Function("log", "The natural logarithm: -inf at 0, NaN below.",
              _same(1, FLOAT), quiet(np.log), call="log",
              torch=template("torch.log({0})"), triton=template("tl.log({0})"),
-             inductor=template("(torch.ops.maskdsl.log2_approx({0}) * 0.6931471805599453)"),
+             inductor=LOG_APPROX, flash_fast=LOG_APPROX,
              rule=floats.bound_growing("log", start=0.0, absolute=SMALL)),
     Function("log1p", "`log(1 + x)`, precise near 0.",
              _same(1, FLOAT), quiet(np.log1p), call="log1p",
@@ -259,7 +267,7 @@ TABLE: tuple[Function, ...] = (
     Function("log2", "The logarithm to the base 2: -inf at 0, NaN below.",
              _same(1, FLOAT), quiet(np.log2), call="log2",
              torch=template("torch.log2({0})"), triton=template("libdevice.log2({0})"),
-             inductor=template("torch.ops.maskdsl.log2_approx({0})"),
+             inductor=LOG2_APPROX, flash_fast=LOG2_APPROX,
              rule=floats.bound_growing("log2", start=0.0, absolute=SMALL)),
     Function("sqrt", "The square root; NaN below 0.",
              _same(1, FLOAT), quiet(np.sqrt), call="sqrt",
@@ -268,20 +276,23 @@ TABLE: tuple[Function, ...] = (
     Function("rsqrt", "`1 / sqrt(x)`: inf at 0, NaN below.",
              _same(1, FLOAT), quiet(rules.reciprocal_root), call="rsqrt",
              torch=template("torch.rsqrt({0})"), triton=template("libdevice.rsqrt({0})"),
+             flash=template("(1.0 / torch.sqrt({0}))"),
              rule=floats.bound_reciprocal_root),
     Function("tanh", "The hyperbolic tangent, between -1 and 1.",
              _same(1, FLOAT), quiet(np.tanh), call="tanh",
              torch=template("torch.tanh({0})"), triton=template("libdevice.tanh({0})"),
-             inductor=template("torch.ops.maskdsl.tanh_approx({0})"),
+             inductor=TANH_APPROX, flash_fast=TANH_APPROX,
              rule=floats.bound_growing("tanh", least=-1.0, most=1.0, absolute=SMALL)),
     Function("sigmoid", "`1 / (1 + exp(-x))`, between 0 and 1.",
              _same(1, FLOAT), quiet(rules.sigmoid), call="sigmoid",
              torch=template("torch.sigmoid({0})"), triton=template("tl.sigmoid({0})"),
+             flash=template("(1.0 / (1.0 + torch.exp(-{0})))"),
              rule=floats.bound_growing("sigmoid", least=0.0, most=1.0)),
     Function("logsigmoid", "`log(sigmoid(x))`, at most 0; precise for every x.",
              _same(1, FLOAT), quiet(rules.log_sigmoid), call="logsigmoid",
              torch=template("log_sigmoid({0})"), triton=template("log_sigmoid({0})"),
-             inductor=template("fast_log_sigmoid({0})"), flash=template("flash_log_sigmoid({0})"),
+             inductor=template("fast_log_sigmoid({0})"),
+             flash=template("flash_log_sigmoid({0})"), flash_fast=template("flash_fast_log_sigmoid({0})"),
              rule=floats.bound_growing("logsigmoid", most=0.0, absolute=SMALL)),
     Function("sin", "The sine of x radians.",
              _same(1, FLOAT), quiet(np.sin), call="sin",
@@ -306,14 +317,17 @@ TABLE: tuple[Function, ...] = (
     Function("shift_left", "x moved up by n bits, n from 0 to 31; what leaves 32 bits is lost.",
              _same(2, INT), quiet(np.left_shift), call="shift_left",
              torch=template("({0} << {1})"), triton=template("({0} << {1})"),
+             flash=in_flash.write_shifted_left,
              rule=bits.bound_shifted_left),
     Function("shift_right", "x moved down by n bits, n from 0 to 31; the sign stays.",
              _same(2, INT), quiet(np.right_shift), call="shift_right",
              torch=template("({0} >> {1})"), triton=template("({0} >> {1})"),
+             flash=in_flash.write_shifted_right,
              rule=bits.bound_shifted_right),
     Function("bit_length", "The number of bits that abs(x) needs: 0 for 0, 1 for 1, 3 for -4.",
              _same(1, INT), quiet(rules.count_bits), call="bit_length",
              torch=template("bit_length({0})"), triton=template("bit_length({0})"),
+             flash=template("flash_bit_length({0})"),
              rule=bits.bound_bit_length),
 )
 

@@ -76,3 +76,29 @@ def test_lengths_change_without_new_traces() -> None:
 def test_lengths_are_one_tensor_each() -> None:
     device = torch.device("cpu")
     assert bound_module._one_element(7, device) is bound_module._one_element(7, device)
+
+
+@pytest.mark.parametrize(("q_len", "kv_len", "whole"), [(256, 512, True), (300, 512, False), (256, 500, False), (1, 512, False)])
+def test_free_lengths_that_fill_their_tiles_are_told(q_len: int, kv_len: int, whole: bool) -> None:
+    q, k, _ = random_qkv(q_len, kv_len)
+    free = flex_kernels.Signature("", 1.0, "", (("num_stages", 2),), True, ())
+    told = dict(flex_kernels.with_whole_tiles(free, (q, k, k)).options)
+    assert told == {"num_stages": 2, **({"IS_DIVISIBLE": True} if whole else {})}
+    # Of numbers torch sees it by itself.
+    fixed = free._replace(dynamic=False)
+    assert flex_kernels.with_whole_tiles(fixed, (q, k, k)) == fixed
+
+
+def test_a_call_tells_its_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, object]] = []
+    original = flex_kernels.flex_attention
+
+    def recorded(*args: Any, kernel_options: dict[str, object], **named: Any) -> Any:
+        seen.append(dict(kernel_options))
+        return original(*args, kernel_options=None, **named)
+
+    monkeypatch.setattr(flex_kernels, "flex_attention", recorded)
+    monkeypatch.setattr(flex_kernels.torch, "compile", lambda function, **_: function)
+    for length in (256, 300, 384):
+        error(maskdsl.get("causal"), random_qkv(length, length))
+    assert [options.get("IS_DIVISIBLE", False) for options in seen] == [True, False, True]

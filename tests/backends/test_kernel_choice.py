@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+import torch
 
+import maskdsl
 from maskdsl.backends.kernel_choice import BACKENDS, KERNELS, Machine, Request, choose, flash_block
 from maskdsl.backends.kernel_options import TABLE, candidates, options_of
-from maskdsl.source.diagnostic import MaskError
+from maskdsl.binding import choice
+from maskdsl.source.diagnostic import Diagnostic, MaskError
+from maskdsl.source.text import NOWHERE
 
 H100 = Machine("cuda", (9, 0), "NVIDIA H100", 132, flash=True)
 B200 = replace(H100, capability=(10, 0), name="NVIDIA B200", multiprocessors=148)
@@ -32,6 +37,8 @@ PREFILL = Request(q_len=8192, kv_len=8192)
     (H100, {"block": (128, 16)}, "triton"),
     (H100, {"unwritable": ("`%` of floats has no form in CuteDSL",)}, "triton"),
     (H100, {"learned": ("bias",), "gradients": True}, "triton"),
+    (H100, {"lse": True}, "flash"),
+    (H100, {"lse": True, "gradients": True}, "triton"),
     (CPU, {}, "cpu"),
 ])  # fmt: skip
 def test_auto(machine: Machine, changes: dict[str, object], kernel: str) -> None:
@@ -116,3 +123,67 @@ def test_candidates_have_tiles_that_divide_the_block() -> None:
     for candidate in candidates("main", H100, replace(PREFILL, block=(128, 64))):
         options = dict(candidate.options)
         assert 128 % options.get("fwd_BLOCK_M", 128) == 0 and 64 % options.get("fwd_BLOCK_N", 64) == 0
+
+
+# ---------------------------------------------------------------- forms, and what happens when a kernel is not made
+
+
+def test_precise_takes_the_textbook_forms_on_either_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forms(machine: Machine, precise: bool) -> str:
+        return choice.settle("auto", precise, machine, PREFILL).dialect.name
+
+    assert [forms(H100, p) for p in (False, True)] == ["flash", "flash precise"]
+    assert [forms(A100, p) for p in (False, True)] == ["inductor", "torch"]
+    # A torch whose writer of CuteDSL is not the one that is known gets no inline assembly.
+    monkeypatch.setattr(choice, "teach_cutedsl", lambda: False)
+    assert forms(H100, False) == "flash precise"
+
+
+def test_a_sink_is_seen_in_the_request() -> None:
+    q = torch.zeros(1, 2, 256, 64, dtype=torch.bfloat16)
+    wish = choice.Wish("auto", False, (128, 128))
+    for text, uses in (("mask = k <= q", False), ("sink = s[h]", True), ("normalize = false score = score", True)):
+        lowered = maskdsl.compile(f"variant v(s: float[head]) {{ {text} }}").bind(s=[0.0, 1.0])._lowering.at({"head": 2})
+        assert choice.request_of((q, q, q), wish, lowered).lse is uses
+
+
+def failing(first: str, choices: choice.Choices) -> tuple[list[str], Callable[[], torch.Tensor]]:
+    """A call that `auto` gives to FLASH as long as it can, where making a kernel fails with a code."""
+    runs: list[str] = []
+
+    def run() -> torch.Tensor:
+        request = replace(PREFILL, unwritable=choices.failed)
+        choices.known["call"] = settled = choice.settle("auto", False, H100, request)
+        runs.append(settled.choice.kernel)
+        if settled.choice.kernel == "flash":
+            raise MaskError(Diagnostic(first, "the kernel of `m` did not compile", notes=("torch says: no",)))
+        return torch.ones(())
+
+    return runs, run
+
+
+def test_what_flash_cannot_compile_runs_on_triton_from_then_on() -> None:
+    choices = choice.Choices(NOWHERE)
+    runs, run = failing("E0705", choices)
+    with pytest.warns(UserWarning, match="did not compile by FlashAttention-4, so that Triton runs it: torch says: no"):
+        assert choices.or_by_triton("auto", run) == 1
+    assert choices.or_by_triton("auto", run) == 1
+    assert runs == ["flash", "triton", "triton"]
+
+
+@pytest.mark.parametrize(("backend", "code"), [("flash", "E0705"), ("auto", "E0608")])
+def test_other_problems_are_raised(backend: str, code: str) -> None:
+    choices = choice.Choices(NOWHERE)
+    runs, run = failing(code, choices)
+    with pytest.raises(MaskError):
+        choices.or_by_triton(backend, run)
+    assert runs == ["flash"]
+
+
+def test_flash_kernels_are_made_by_python() -> None:
+    """What CuteDSL raises when it makes one is a kernel that did not compile; what CUDA raises is not."""
+    from maskdsl.backends.flex import _compile_errors
+
+    assert issubclass(AttributeError, _compile_errors(flash=True)) and not issubclass(AttributeError, _compile_errors())
+    assert not issubclass(torch.OutOfMemoryError, _compile_errors(flash=True))
+    assert not issubclass(RuntimeError, _compile_errors(flash=True))

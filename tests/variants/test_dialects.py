@@ -1,7 +1,7 @@
 """Every shipped definition in the dialects of the GPU's kernels: equal to the reference, and by FLASH's rules.
 
-What CuteDSL cannot do is read off the text: no `minimum`, `maximum` or `clamp`, no index that is a constant, no tensor
-without axes, and no function that torch's CuteDSL writer does not know.
+What CuteDSL cannot do is read off the text: no `minimum`, `maximum` or `clamp`, no shift, no index that is a constant, no
+tensor without axes, and no function that torch's CuteDSL writer does not know.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from maskdsl.binding.bound import Bound
 
 SIZES = Sizes(2, 4, 19, 19)
 KNOWN_TO_CUTEDSL = {
-    "abs", "cos", "exp", "exp2", "floor", "full_like", "log", "log2", "ones_like", "rsqrt", "sigmoid", "sin", "sqrt",
-    "tanh", "where", "to", "clone",
+    "abs", "cos", "exp", "exp2", "full_like", "log", "ones_like", "sin", "sqrt", "tanh", "where", "to", "clone",
+    "tanh_approx", "log2_approx",
 }  # fmt: skip
-"""Functions that torch's CuteDSL writer has, or that are constants before it sees them."""
+"""Functions that torch's CuteDSL writer has from 2.11 on, or that are constants before it sees them, and ours."""
 
 
 def bound_of(name: str) -> tuple[Bound, dict[str, Array], dict[str, int]]:
@@ -96,6 +96,12 @@ def constants_among_indices(tree: ast.AST) -> list[str]:
     return found
 
 
+def shifts(tree: ast.AST) -> list[str]:
+    """Shifts and inversions of what may be no number: CuteDSL has functions for what they give only in part."""
+    shifted = [n for n in ast.walk(tree) if isinstance(n, ast.BinOp) and isinstance(n.op, ast.LShift | ast.RShift)]
+    return [ast.unparse(n) for n in shifted if not isinstance(n.left, ast.Constant)]
+
+
 def verify_rules(bound: Bound) -> None:
     """The text for FLASH keeps CuteDSL's rules."""
     emitted, formula = form(bound, FLASH)
@@ -103,6 +109,7 @@ def verify_rules(bound: Bound) -> None:
     own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     assert set(calls(tree)) - own <= KNOWN_TO_CUTEDSL
     assert constants_among_indices(tree) == []
+    assert shifts(tree) == []
     captured = [*emitted.mask_captures, *emitted.score_captures]
     assert all(formula.tables[c.table].dim() >= 1 for c in captured if c.table is not None)
 
@@ -118,3 +125,4 @@ def test_the_rules_can_be_broken() -> None:
     tree = ast.parse("zero = torch.zeros_like(q)\na = t[zero] + t[b, 0] + t[b, q] + t.shape[0]\nc = torch.clamp(a, 0, 1)")
     assert constants_among_indices(tree) == ["t[zero]", "t[b, 0]"]
     assert set(calls(tree)) - KNOWN_TO_CUTEDSL == {"zeros_like", "clamp"}
+    assert sorted(shifts(ast.parse("x = (q >> 3) + (1 << 4) + (k << n)"))) == ["k << n", "q >> 3"]
