@@ -124,9 +124,10 @@ def _compile_all(job: Job) -> None:
 def _compare_fast_forms(job: Job) -> None:
     """What the GPU's fast forms add to the error is limited, whatever the error is."""
     known = {subject.name: subject for subject in job.subjects}
-    fast, precise = known.get("ours triton"), known.get("ours triton precise")
-    if fast is not None and precise is not None:
-        fast.fine &= fast.errors["out"] <= precise.errors["out"] + reference.APPROXIMATE
+    for kernel in ("triton", "flash"):
+        fast, precise = known.get(f"ours {kernel}"), known.get(f"ours {kernel} precise")
+        if fast is not None and precise is not None:
+            fast.fine &= fast.errors["out"] <= precise.errors["out"] + reference.APPROXIMATE
 
 
 def _makers(job: Job) -> dict[str, Callable[[], Attend]]:
@@ -144,33 +145,37 @@ def _makers(job: Job) -> dict[str, Callable[[], Attend]]:
         found["ours triton precise"] = ours(backend="triton", precise=True)
     if flash_is_here():
         found |= {"ours flash": ours(backend="flash"), "by hand flash": lambda: _by_hand(job, "FLASH")}
+        if job.pattern.approximates:
+            found["ours flash precise"] = ours(backend="flash", precise=True)
     else:
         job.absent.append("flash: `flash_attn.cute` cannot be imported")
     if job.pattern.sdpa:
         found |= {"sdpa cudnn": lambda: _sdpa("CUDNN_ATTENTION"), "sdpa flash": lambda: _sdpa("FLASH_ATTENTION")}
-        found["ours triton, second length"] = lambda: _second_length(job)
+        found["ours triton, second length"] = lambda: _second_length(job, "triton")
+        if flash_is_here():
+            found["ours flash, second length"] = lambda: _second_length(job, "flash")
     job.auto = {what: _auto(bound, job, what == "backward") for what in ("forward", "backward")}
     return found
 
 
-def _second_length(job: Job) -> Attend:
+def _second_length(job: Job, backend: str) -> Attend:
     """Ours after a call of another length: its lengths are free then."""
     bound = maskdsl.compile(job.pattern.text).bind(**job.tables)
     for gradients in (False, True):
         q, k, v = (x[:, :, :-128].detach().contiguous().requires_grad_(gradients) for x in job.inputs[:3])
-        bound.attention(q, k, v, backend="triton")
-    return lambda q, k, v: bound.attention(q, k, v, backend="triton")
+        bound.attention(q, k, v, backend=backend)
+    return lambda q, k, v: bound.attention(q, k, v, backend=backend)
 
 
 def _auto(bound: Any, job: Job, gradients: bool) -> str:
     """The kernel that `backend="auto"` takes."""
-    from maskdsl.binding.choice import Wish
+    from maskdsl.binding.choice import Wish, machine_of
     from maskdsl.binding.shapes import check_call
 
     q, k, v = (x.detach().requires_grad_(gradients) for x in job.inputs[:3])
     lengths = check_call(q, k, v, bound.variant.span)
-    lowered = bound._lowering.at(bound._mods(lengths, q.device)[1].sizes)
-    return str(bound._choices.settled(lengths, (q, k, v), Wish("auto", False, (128, 128)), lowered).choice.kernel)
+    *_, settled = bound.planned(lengths, (q, k, v), Wish("auto", False, (128, 128)), machine_of(q.device))
+    return str(settled.choice.kernel)
 
 
 def _by_hand(job: Job, backend: str | None) -> Attend:

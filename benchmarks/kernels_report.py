@@ -25,8 +25,9 @@ TARGETS = {
 TARGET_SIZE = ("d128", "1x8192")
 
 SHORT = {
-    "ours triton": "triton", "by hand triton": "hand", "ours triton precise": "precise", "ours flash": "flash",
-    "by hand flash": "hand", "ours triton, second length": "second length", "sdpa cudnn": "cuDNN",
+    "ours triton": "triton", "by hand triton": "hand", "ours triton precise": "triton precise", "ours flash": "flash",
+    "by hand flash": "hand", "ours flash precise": "flash precise", "ours triton, second length": "second length",
+    "ours flash, second length": "second length", "sdpa cudnn": "cuDNN",
     "sdpa flash": "sdpa flash", "ours": "ours", "by hand": "hand",
 }  # fmt: skip
 

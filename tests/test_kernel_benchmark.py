@@ -86,6 +86,26 @@ def test_a_wrong_kernel_is_over_the_limit() -> None:
         assert subject.fine is causal
 
 
+@pytest.mark.parametrize("pattern", PATTERNS, ids=lambda p: p.name)
+def test_implementations_on_a_gpu(pattern: Pattern, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which there are, and what `auto` would take of them; none is run."""
+    from maskdsl.backends import kernel_choice
+    from maskdsl.binding import choice
+
+    machine = kernel_choice.Machine("cuda", (9, 0), "H100", 132, flash=True)
+    monkeypatch.setattr(choice, "machine_of", lambda device: machine)
+    monkeypatch.setattr(kernel_choice, "flash_is_here", lambda: True)
+    size = replace(SMALL, length=128, dim=64)
+    tables = pattern.tables(size)
+    inputs = qkv(size, torch.bfloat16, CPU)
+    hand = pattern.by_hand(tables, size)
+    job = kernels_measure.Job(pattern, size, torch.device("cuda"), True, tables, hand, inputs)
+    names = [*kernels_measure._makers(job)]
+    assert {"ours triton", "by hand triton", "ours flash", "by hand flash"} <= {*names}
+    assert {n for n in names if n not in kernels_report.SHORT} == set() and not job.absent
+    assert job.auto == {"forward": "flash", "backward": "triton" if hand.sink is not None else "flash"}
+
+
 def test_the_order_and_the_batches() -> None:
     asked = kernels.wanted(options())
     assert [a.pattern for a in asked[:5]] == [*kernels.FIRST, "first calls"]

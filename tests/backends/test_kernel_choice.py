@@ -95,7 +95,7 @@ def test_options_of_the_calls_that_were_timed() -> None:
 
 @pytest.mark.parametrize(("machine", "changes"), [
     (A100, {}), (CPU, {}), (H100, {"dtype": "float32"}), (H100, {"q_len": 8191}), (H100, {"block": (128, 64)}),
-    (H100, {"head_dim": 256}),
+    (H100, {"head_dim": 256}), (H100, {"head_dim": 64}), (H100, {"head_dim": 96}),
 ])  # fmt: skip
 def test_other_calls_have_torchs_own(machine: Machine, changes: dict[str, object]) -> None:
     assert options_of("main", machine, replace(PREFILL, **changes)) == ()
@@ -114,9 +114,14 @@ def test_every_row_holds_for_some_call_and_says_why() -> None:
 @pytest.mark.parametrize(("kernel", "machine"), [("main", H100), ("decode", H100), ("flash", H100), ("main", CPU)])
 def test_candidates_are_few_and_differ(kernel: str, machine: Machine) -> None:
     found = candidates(kernel, machine, PREFILL)
-    assert 1 <= len(found) <= 9
+    assert 1 <= len(found) <= 10
     assert len({c.told for c in found}) == len(found)
     assert found[0].block == PREFILL.block and not found[0].options and not found[0].plain
+
+
+def test_tuning_tries_what_was_not_timed() -> None:
+    found = [dict(c.options) for c in candidates("main", H100, replace(PREFILL, head_dim=64))]
+    assert {"fwd_USE_TMA": True} in found and {} in found
 
 
 def test_candidates_have_tiles_that_divide_the_block() -> None:
