@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -29,7 +30,7 @@ def save_bundle(run: Callable[[], Any], path: Path) -> Any:
     from torch._inductor.utils import fresh_cache
 
     torch.compiler.reset()
-    with fresh_cache():
+    with fresh_cache(), _as_in_a_new_process():
         result = run()
         saved = torch.compiler.save_cache_artifacts()
         assert saved is not None, "nothing was compiled"
@@ -38,6 +39,14 @@ def save_bundle(run: Callable[[], Any], path: Path) -> Any:
             for library in sorted(_cache_folder().rglob("*.so")):
                 bundle.write(library, LIBRARIES + library.relative_to(_cache_folder()).as_posix())
     return result
+
+
+def _as_in_a_new_process() -> Any:
+    """Within the block, keys are a new process's: ahead-of-time compilations leave notes that become part of them."""
+    from torch._inductor import config
+
+    noted = hasattr(config.aot_inductor, "metadata")
+    return config.patch({"aot_inductor.metadata": {}}) if noted else nullcontext()
 
 
 def load_bundle(path: Path) -> None:
