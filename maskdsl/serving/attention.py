@@ -125,7 +125,8 @@ class PagedAttention:
         self._check_planned()
         with torch.no_grad():
             self._tiles.refresh()
-            self._phases.refresh()
+            if self.prefills or self._planner is None:
+                self._phases.refresh()
             if self._planner is not None:
                 self._plan_on_cuda(self._planner)
                 return

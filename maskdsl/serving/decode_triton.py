@@ -101,14 +101,12 @@ class Decoder:
 def decoder(
     program: DecodeProgram, step: Step, items: DecodeItems, width: int, shape: Shape | None = None
 ) -> Decoder:
-    """A decoder and its buffers."""
+    """A decoder; its buffers are those of all that share the step."""
     limits = step.limits
     rows = width * (limits.heads // limits.kv_heads)
     size = torch.empty((), dtype=limits.dtype).element_size()
-
-    def zeros(*shape: int) -> Tensor:
-        return torch.zeros((items.count, limits.kv_heads, rows, *shape), device=limits.device)
-
+    lines = (items.count, limits.kv_heads, rows)
+    pieces = step.room(f"pieces {width} {items.count}", (*lines, limits.head_dim), torch.float32)
+    piece_lse = step.room(f"log-sum-exps {width} {items.count}", lines, torch.float32)
     made = shape_for(rows, limits.head_dim, size) if shape is None else shape
-    return Decoder(program, step, items, width, made, zeros(limits.head_dim), zeros())
-
+    return Decoder(program, step, items, width, made, pieces, piece_lse)

@@ -18,12 +18,10 @@ from maskdsl.backends.mods_text import TORCH, Dialect
 from maskdsl.backends.torch_statements import torch_function
 from maskdsl.binding.lowered import Lowering
 from maskdsl.ir.nodes import Variant
-from maskdsl.ir.reads import symbols_read
 from maskdsl.ir.types import Table
 from maskdsl.layouts.arrange import arrange
 from maskdsl.layouts.layout import Layout
 from maskdsl.serving.limits import Limits
-from maskdsl.source.diagnostic import Diagnostic, MaskError
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +81,11 @@ def phase(
 def sink_of(
     variant: Variant, tensors: Mapping[Table, Tensor], sizes: Mapping[str, int], limits: Limits
 ) -> Tensor | None:
-    """The sink of every query head, float32 [1, heads], as its table holds it now; None without one.
-
-    Raises MaskError E0902 for a sink that differs from request to request.
-    """
+    """The sink of every query head, float32 [1, heads], as its table holds it now; None without one."""
     lowered = Lowering(variant).at(sizes)
     node = lowered.variant.sink
     if node is None or not lowered.normalize:
         return None
-    if "b" in symbols_read(node)[id(node)]:
-        raise MaskError(Diagnostic("E0902", f"the sink of `{variant.name}` differs from request to request", node.span))
     heads = torch.arange(limits.heads, dtype=torch.int32, device=limits.device)
     (values,) = torch_function([node], ("h",))({"h": heads}, tensors, sizes)
     return values.float().expand(limits.heads)[None].contiguous()

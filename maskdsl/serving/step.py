@@ -41,8 +41,8 @@ class Step:
     prefilled, `limit`; `token_position` is -1 behind the last token. On CUDA alone: for every token `number`, that of
     its request among those that are prefilled, `numbers` [requests] the same for requests, `next_prefilled` [requests +
     1] the request itself or the first behind it that is prefilled, `max_requests` if there is none. `places` [requests,
-    pages] is there where pages may stand at several logical places. `host` is what was told or read, `queries` room for
-    those of a step with fewer than there may be.
+    pages] is there where pages may stand at several logical places. `host` is what was told or read. `rooms` are
+    buffers that are used within one call, and so by all attention objects that share the step.
     """
 
     limits: Limits
@@ -58,7 +58,7 @@ class Step:
     next_prefilled: Tensor
     places: Tensor | None = None
     launches: StepLaunches | None = None
-    queries: Tensor | None = None
+    rooms: dict[str, Tensor] = field(default_factory=dict)
     host: Host = field(default_factory=lambda: Host(0, 0, 0))
     planned: bool = False
 
@@ -105,16 +105,21 @@ class Step:
             self.launches = StepLaunches(self)
         return self.launches
 
+    def room(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """The buffer of this name, of zeros at first."""
+        if name not in self.rooms:
+            self.rooms[name] = torch.zeros(shape, dtype=dtype, device=self.limits.device)
+        return self.rooms[name]
+
     def filled_up(self, q: Tensor) -> Tensor:
         """Queries (tokens, heads, D) with as many behind them as there is room for."""
         limits = self.limits
-        if self.queries is None:  # at the first prefill, whether it needs it or not: a CUDA graph may follow that does
-            shape = (limits.packed_tokens, limits.heads, limits.head_dim)
-            self.queries = torch.zeros(shape, dtype=limits.dtype, device=limits.device)
+        # Made at the first prefill, whether it needs it or not: a CUDA graph may follow that does.
+        room = self.room("queries", (limits.packed_tokens, limits.heads, limits.head_dim), limits.dtype)
         if q.shape[0] == limits.packed_tokens:
             return q
-        self.queries[: q.shape[0]].copy_(q)
-        return self.queries
+        room[: q.shape[0]].copy_(q)
+        return room
 
     def _take_over(self, page_table: Tensor, seq_lens: Tensor, query_start: Tensor, requests: int) -> None:
         """Fills the tables in torch."""

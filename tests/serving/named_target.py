@@ -43,6 +43,7 @@ def compiled(launcher: Launcher, *given: Any) -> Any:
     """What a launch with these arguments would run on an H100."""
     kernel, arguments = launcher.function, (*given, *launcher.fixed)
     names = [n for n in kernel.arg_names if n not in launcher.constants]
+    assert kernel.arg_names == [*names, *launcher.constants], "launches that are repeated give constants by place"
     kinds = dict(zip(names, map(kind_of, arguments), strict=True))
     signature = {n: kinds.get(n, "constexpr") for n in kernel.arg_names}
     aligned = {(i,): [["tt.divisibility", 16]] for i, n in enumerate(kernel.arg_names) if signature[n].startswith("*")}
@@ -137,6 +138,7 @@ def main() -> None:
     decode("causal", 128, 64, 3)
     decode("capped", 128, 128, 4)
     decode("alibi", 16, 128, 4, 16)
+    decode("causal", 16, 64, 3, 1, torch.float32)
     if "all" in sys.argv:
         for page in (8, 16, 64, 128):
             for dim in (64, 80, 128, 256):

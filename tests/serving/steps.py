@@ -130,6 +130,20 @@ def moved(step: Step, rng: np.random.Generator) -> Step:
     return replace(step, page_table=table)
 
 
+def at_other_places(step: Step) -> Step:
+    """The step with a second request whose second page is the first one's first."""
+    page, s = step.sizes.page_size, step.sizes
+    rng = np.random.default_rng(3)
+    shape = (s.kv_heads, s.head_dim)
+    keys, values = ([torch.from_numpy(rng.standard_normal((n, *shape)).astype(np.float32)) for n in (40, 60)] for _ in "kv")
+    for part in (keys, values):
+        part[1][page : 2 * page] = part[0][:page]
+    table = step.page_table.new_full((2, s.max_pages_per_request), -5)
+    table[0, :3], table[1, :4] = torch.tensor([9, 4, 7]), torch.tensor([2, 9, 5, 1])
+    q = torch.from_numpy(rng.standard_normal((1 + 50, s.heads, s.head_dim)).astype(np.float32))
+    return Step(s, (40, 60), (1, 50), table, tuple(keys), tuple(values), q)
+
+
 def _share_prefix(keys: list[Tensor], values: list[Tensor], lengths: list[int], page: int) -> dict[int, int]:
     """Gives later requests the first one's full pages at their beginning; how many pages, by request."""
     shared = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,8 +20,10 @@ from steps import Sizes, Step, random_step  # noqa: E402
 
 import maskdsl  # noqa: E402
 from maskdsl.serving import PagedAttention  # noqa: E402
+from maskdsl.serving import limits as limits_module  # noqa: E402
 from maskdsl.serving.phases import reads_pairs  # noqa: E402
 from maskdsl.source.diagnostic import MaskError  # noqa: E402
+from maskdsl.source.text import NOWHERE  # noqa: E402
 
 SIZES = Sizes()
 WINDOW = 20
@@ -207,3 +210,31 @@ def test_programs_that_read_a_table_by_query_and_key_at_once(text: str, wanted: 
     variant = maskdsl.compile(text).variant
     facts = {"batch": 4, "head": 2, "position": 96, "n": 7}
     assert reads_pairs(variant, facts) is wanted
+
+
+CUDA = (
+    ({"num_pages": 2**17, "page_size": 128, "head_dim": 128}, "passes 2**31"), ({"page_size": 8}, "tiles of 16"),
+    ({"head_dim": 8}, "16 or more"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "told"), CUDA)
+def test_limits_that_no_gpu_keeps(change: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked of the check alone, where there is no GPU."""
+    monkeypatch.setattr(limits_module, "require_device", lambda device, span: None)
+    sizes = {**replace(SIZES, **change).limits(), "dtype": torch.bfloat16, "device": torch.device("cuda", 0)}
+    with pytest.raises(MaskError, match=re.escape(told)) as caught:
+        limits_module.check_limits(limits_module.Limits(**sizes), NOWHERE)
+    assert {d.code for d in caught.value.diagnostics} == {"E0902"}
+    good = {**SIZES.limits(), "dtype": torch.bfloat16, "device": torch.device("cuda", 0), "head_dim": 80, "heads": 6}
+    limits_module.check_limits(limits_module.Limits(**good), NOWHERE)
+
+
+def test_room_for_packed_queries() -> None:
+    """On a GPU whole tiles, and a bit for every request that a tile can hold; elsewhere what is asked for."""
+    there = limits_module.Limits(**SIZES.limits(), dtype=torch.bfloat16, device=torch.device("cuda", 0))
+    here = replace(there, device=torch.device("cpu"))
+    assert (there.packed_tokens, here.packed_tokens, there.tiles) == (256, 200, 2)
+    many = replace(there, max_requests=100)
+    assert [replace(many, decode_tokens=n).member_words for n in (16, 3, 2, 1)] == [1, 2, 2, 3]
+    assert replace(many, decode_tokens=16).tile_requests == 9

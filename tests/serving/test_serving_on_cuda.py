@@ -19,7 +19,7 @@ import torch
 
 sys.path[:0] = [str(Path(__file__).parent)]
 
-from steps import POISON, Sizes, Step, moved, random_step  # noqa: E402
+from steps import POISON, Sizes, Step, at_other_places, moved, random_step  # noqa: E402
 
 import maskdsl  # noqa: E402
 from maskdsl.serving import PagedAttention  # noqa: E402
@@ -132,8 +132,6 @@ def test_steps_of_all_kinds(name: str) -> None:
 
 
 def test_pages_at_several_places() -> None:
-    from test_steps import at_other_places
-
     rng = np.random.default_rng(0)
     step = at_other_places(random_step(rng, Sizes(), share=False))
     attention = attention_of(CAUSAL, step.sizes, torch.float32, {}, places="any")

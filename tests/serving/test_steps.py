@@ -19,7 +19,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 from lists_kernel import listed  # noqa: E402
 from plain import plain_kernels  # noqa: E402
 from programs import Program, programs  # noqa: E402
-from steps import Sizes, Step, random_step  # noqa: E402
+from steps import Sizes, Step, at_other_places, random_step  # noqa: E402
 
 import maskdsl  # noqa: E402
 from maskdsl.serving import PagedAttention  # noqa: E402
@@ -97,20 +97,6 @@ def test_a_page_may_stand_at_several_places(places: str) -> None:
     attention = PagedAttention(program, **SIZES.limits(), places=places)
     step = at_other_places(random_step(rng, SIZES, share=False))
     np.testing.assert_allclose(run(attention, step).numpy(), step.reference(program, {}), rtol=2e-4, atol=2e-5)
-
-
-def at_other_places(step: Step) -> Step:
-    """The step with a second request whose second page is the first one's first."""
-    page, s = step.sizes.page_size, step.sizes
-    rng = np.random.default_rng(3)
-    shape = (s.kv_heads, s.head_dim)
-    keys, values = ([torch.from_numpy(rng.standard_normal((n, *shape)).astype(np.float32)) for n in (40, 60)] for _ in "kv")
-    for part in (keys, values):
-        part[1][page : 2 * page] = part[0][:page]
-    table = step.page_table.new_full((2, s.max_pages_per_request), -5)
-    table[0, :3], table[1, :4] = torch.tensor([9, 4, 7]), torch.tensor([2, 9, 5, 1])
-    q = torch.from_numpy(rng.standard_normal((1 + 50, s.heads, s.head_dim)).astype(np.float32))
-    return Step(s, (40, 60), (1, 50), table, tuple(keys), tuple(values), q)
 
 
 def test_told_numbers_spare_the_reads() -> None:
