@@ -14,7 +14,7 @@ from maskdsl.source.text import Source
 from maskdsl.syntax.expectations import SINGLE
 from maskdsl.syntax.format import format_file
 from maskdsl.syntax.parse import parse
-from tests.syntax.programs import Program, programs
+from tests.syntax.random_trees import Program, programs
 
 WORDS = """
 language from import as mask score variant example where requires then at size if else or and not for in range any all

@@ -13,7 +13,7 @@ from maskdsl.syntax import ast
 from maskdsl.syntax.equality import same_tree
 from maskdsl.syntax.format import format_file
 from maskdsl.syntax.parse import parse
-from tests.syntax.programs import Program, programs
+from tests.syntax.random_trees import Program, programs
 
 
 def read(text: str) -> ast.File:
