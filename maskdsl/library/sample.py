@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, product
+from math import prod
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from maskdsl.source.diagnostic import Diagnostic, MaskError
 MOST_DRAWS, MOST_SIZES = 400, 4000
 """Draws of tables, and of sizes for fresh axes, before giving up."""
 
+MOST_ELEMENTS = 1 << 28
+"""How large a table may be that is made up: with this many it takes one or two GB while it is drawn."""
+
 
 def sample_tables(
     variant: Variant, sizes: Mapping[str, int], given: Mapping[Table, Values] | None = None, seed: int = 0
@@ -28,7 +32,7 @@ def sample_tables(
     """Random tables beside those given, for a variant whose constants are fixed: int32, float32 or bool.
 
     `sizes` gives `batch`, `head`, `kv_head` and `position` at least; axes that it lacks get sizes that the facts
-    allow. Raises MaskError E0605 when no draw satisfies the facts.
+    allow. Raises MaskError E0605 when no draw satisfies the facts, and for tables that are too large to make up.
     """
     fixed = dict(given or {})
     wanted = tuple(t for t in variant.tables if t not in fixed)
@@ -36,6 +40,7 @@ def sample_tables(
         return {}
     facts, random = all_facts(variant), np.random.default_rng(seed)
     for known in islice(_sizes_that_hold(wanted, sizes, about_sizes(facts)), 3):
+        _verify_small(wanted, known)
         for styles in islice(_mixtures(wanted), MOST_DRAWS // 3):
             tables = _draw(wanted, styles, known, random)
             if hold(facts, {**fixed, **tables}, known):
@@ -46,6 +51,15 @@ def sample_tables(
 def shape_of(table: Table, sizes: Mapping[str, int]) -> tuple[int, ...]:
     """The shape that a table has when its axes have these sizes; one element for a table without axes."""
     return tuple(axis if isinstance(axis, int) else sizes[axis] for axis in table.axes) or (1,)
+
+
+def _verify_small(tables: Sequence[Table], sizes: Mapping[str, int]) -> None:
+    for table in tables:
+        count = prod(shape_of(table, sizes))
+        if count > MOST_ELEMENTS:
+            told = f"`{table.name}` has {count:,} elements here, too many to make up"
+            advice = (f"show or compile less, or give `{table.name}` itself",)
+            raise MaskError(Diagnostic("E0605", told, table.span, f"at most {MOST_ELEMENTS:,} are drawn", help=advice))
 
 
 def _draw(

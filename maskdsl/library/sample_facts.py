@@ -6,6 +6,7 @@ Not here: what a user is told of tables that break a fact (`binding.facts`).
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from maskdsl.backends.reference_scene import Frame, Lanes, Scene, as_lanes
 from maskdsl.ir.nodes import LENGTHS, Ascending, Lookup, Node, Op, Size, Symbol
 from maskdsl.ir.types import INT, Table
 from maskdsl.ir.walk import topological
+from maskdsl.source.diagnostic import Diagnostic, MaskError
 
 Arrays = Mapping[Table, NDArray[Any]]
 
@@ -25,8 +27,15 @@ REACH = {"b": "batch", "h": "head", "q": "position", "k": "position"}
 """A fact holds for every value of the coordinates in it, along these axes."""
 
 
+MOST_PLACES = 1 << 24
+"""How many places a fact may speak of."""
+
+
 def hold(facts: Sequence[Node], arrays: Arrays, sizes: Mapping[str, int]) -> bool:
-    """Whether every fact holds; a lookup out of bounds counts as no."""
+    """Whether every fact holds; a lookup out of bounds counts as no.
+
+    Raises MaskError E0605 for a fact that speaks of too many places to look at.
+    """
     return all(_holds(f, arrays, sizes) for f in sorted(facts, key=_depth))
 
 
@@ -69,11 +78,19 @@ def _symbols_of(node: Node) -> set[str]:
     return {n.name for n in topological(node) if isinstance(n, Symbol)}
 
 
+def places_of(fact: Node, sizes: Mapping[str, int]) -> int:
+    """How many places a fact speaks of: all those that its coordinates reach."""
+    return prod(sizes[REACH[name]] for name in _symbols_of(fact) & REACH.keys())
+
+
 def _holds(fact: Node, arrays: Arrays, sizes: Mapping[str, int]) -> bool:
-    names = sorted({n.name for n in topological(fact) if isinstance(n, Symbol) and n.name in REACH})
+    names = _symbols_of(fact) & REACH.keys()
+    if (count := places_of(fact, sizes)) > MOST_PLACES:
+        told = f"`{' '.join(fact.span.text.split())}` speaks of {count:,} places here, too many to look at"
+        raise MaskError(Diagnostic("E0605", told, fact.span, f"at most {MOST_PLACES:,} are looked at"))
     place = {
         name: as_lanes(np.arange(sizes[REACH[name]]).reshape([-1 if i == j else 1 for j in range(len(names))]), INT)
-        for i, name in enumerate(names)
+        for i, name in enumerate(sorted(names))
     }
     found = _value(fact, place, arrays, sizes)
     return bool(found.value.all()) and not any(lanes.any() for lanes in found.faults.values())

@@ -215,6 +215,16 @@ def test_examples_that_take_too_long_are_not_run() -> None:
     assert process_time() - start < 8.0
 
 
+@pytest.mark.parametrize("text", [
+    "mask m = k <= q requires q < 4096\nexample m at (size(position) = 2000000000) | x",
+    "mask m = k <= q requires q - k < 4096\nexample m at (size(position) = 100000) | x",
+    "mask m = k <= q requires q < 2000000001\nexample m at (q = 2000000000, k = 0) == true",
+    "mask m = k <= b requires b < 2147483647\nexample m at (b = 2000000000, k = 3) == true",
+])  # fmt: skip
+def test_facts_about_too_many_places_are_not_looked_at(text: str) -> None:
+    assert [d.code for d in run_examples(check(Source("m", text), lambda *_: None))] == ["E0406"]
+
+
 def test_a_table_tells_how_long_an_example_takes() -> None:
     text = "mask m(t: int[n]) = all(t[i] <= q for i in range(size(n)))"
     long = f"example m(t = [{', '.join('0' * 300)}]) at (q = 1) == true\n"

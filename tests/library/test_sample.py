@@ -92,3 +92,16 @@ def test_every_style_fills_every_shape(style: object, position: int) -> None:
     for shape in ((1,), (position,), (3, 1), (2, position), (2, 3, 4), (1, 2, 3, 4)):
         scene = Scene(np.random.default_rng(0), position, 2, 3)
         assert style(scene, shape).shape == shape  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("axes, count", [("2000, 2000, 2000, 2000", "16,000,000,000,000"), ("position, position, position", "8,000,000,000")])
+def test_tables_that_are_too_large_are_not_made_up(axes: str, count: str) -> None:
+    variant = definition(f"mask m(t: bool[{axes}]) = t[0, 0, 0{', 0' if '2000' in axes else ''}] and k <= q")
+    with pytest.raises(MaskError, match=f"has {count} elements here"):
+        sample_tables(variant, {**SIZES, "position": 2000})
+
+
+def test_facts_about_too_many_places_are_not_looked_at() -> None:
+    variant = definition("mask m(t: int[n]) = t[0] < q - k requires q - k < 1000000, t[0] >= 0")
+    with pytest.raises(MaskError, match="speaks of 1,000,000,000,000 places here"):
+        sample_tables(variant, {**SIZES, "position": 1_000_000})
