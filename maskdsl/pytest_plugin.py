@@ -52,8 +52,13 @@ class MaskFile(pytest.File):
     def collect(self) -> Iterator[pytest.Item]:
         """One item for the file's errors, and one for each example when there are none."""
         from maskdsl.library.registry import shared
+        from maskdsl.source.diagnostic import MaskError
 
-        module = shared().check(shared().read(self.path))
+        try:
+            module = shared().check(shared().read(self.path))
+        except MaskError as unreadable:
+            yield CheckItem.from_parent(self, name="check", problems=unreadable.diagnostics)
+            return
         yield CheckItem.from_parent(self, name="check", problems=module.errors)
         if not module.errors:
             for example in module.examples:

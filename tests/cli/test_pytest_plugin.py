@@ -54,3 +54,11 @@ def test_the_configuration_says_which_files(folder: Path) -> None:
     (folder / "bad.mask").write_text("nonsense")
     done = run_pytest(folder)
     assert done.code == 0 and "3 passed" in done.out
+
+
+def test_a_file_that_is_no_text_fails_with_its_diagnostic(folder: Path) -> None:
+    (folder / "bytes.mask").write_bytes(b"mask \xff")
+    (folder / "good.mask").write_text(GOOD)
+    done = run_pytest(folder)
+    assert done.code == 1 and "1 failed, 3 passed" in done.out and "error[E0107]" in done.out
+    assert "pytest_plugin.py" not in done.out
