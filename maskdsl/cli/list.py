@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from maskdsl.cli.outcome import print_json
+from maskdsl.source.excerpt import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -76,7 +77,7 @@ def _print_row(console: Console, manifest: Manifest, width: int) -> None:
 
     row = Text(f"  {manifest.kind:8}", style="dim")
     row.append(manifest.signature, style="cyan")
-    row.append("  " + first_sentence(manifest.doc))
+    row.append("  " + printable(first_sentence(manifest.doc)))
     for line in manifest.layers:
         row.append(f"  [{line.text}]", style="dim")
     row.truncate(width, overflow="ellipsis")

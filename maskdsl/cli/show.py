@@ -188,13 +188,15 @@ def _print_program(target: Target, wish: Any, after: str, registry: Registry) ->
     from maskdsl.ir.print import text
     from maskdsl.passes.context import Context
     from maskdsl.passes.pipeline import PASSES, run_passes
+    from maskdsl.source.excerpt import printable
 
     names = [p.name for p in PASSES]
     if after not in names:
         raise typer.BadParameter(f"{after!r} is no pass; the passes are {', '.join(names)}", param_hint="--after")
     module, variant = checked_definition(target.source, target.name, registry)
     trial = make_trial(module, variant, wish)
-    print(text(run_passes(trial.variant, Context(trial.sizes), after)))
+    lines = text(run_passes(trial.variant, Context(trial.sizes), after)).split("\n")
+    print("\n".join(map(printable, lines)))
 
 
 def _accept(what: str, registry: Registry) -> None:

@@ -11,6 +11,15 @@ from terminal import run
 from maskdsl.cli.list import first_sentence
 
 
+def test_documentation_sends_nothing_to_the_terminal(tmp_path: Path) -> None:
+    text = "## Red \x1b[31mtext\x1b]0;title\x07 here.\nmask esc = k <= q\nexample esc | x\n"
+    (tmp_path / "esc.mask").write_text(text)
+    listed = run("list", MASKDSL_PATH=str(tmp_path)).out
+    shown = run("show", "esc", "--after", "share", MASKDSL_PATH=str(tmp_path)).out
+    for out in (listed, shown):
+        assert "\\x1b[31mtext" in out and "\x1b" not in out and "\x07" not in out
+
+
 def test_people_see_name_parameters_and_one_sentence() -> None:
     done = run("list")
     assert done.code == 0
