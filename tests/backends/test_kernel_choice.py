@@ -9,9 +9,11 @@ import pytest
 import torch
 
 import maskdsl
+from maskdsl.backends import flex
 from maskdsl.backends.kernel_choice import BACKENDS, KERNELS, Machine, Request, choose, flash_block
 from maskdsl.backends.kernel_options import TABLE, candidates, options_of
 from maskdsl.binding import choice
+from maskdsl.binding.shapes import check_call
 from maskdsl.source.diagnostic import Diagnostic, MaskError
 from maskdsl.source.text import NOWHERE
 
@@ -192,3 +194,20 @@ def test_flash_kernels_are_made_by_python() -> None:
     assert issubclass(AttributeError, _compile_errors(flash=True)) and not issubclass(AttributeError, _compile_errors())
     assert not issubclass(torch.OutOfMemoryError, _compile_errors(flash=True))
     assert not issubclass(RuntimeError, _compile_errors(flash=True))
+
+
+@pytest.mark.parametrize(("text", "free"), [
+    ("mask m = k <= q", True), ("mask m(t: int[position]) = t[q] == t[k]", False), ("mask m(n: int[]) = k < n", True),
+])  # fmt: skip
+def test_sizes_in_the_text_for_flash_are_numbers_of_the_kernel(text: str, free: bool) -> None:
+    """torch 2.11 cannot write a free size into CuteDSL; where the text has none, lengths stay free."""
+    q = torch.zeros(1, 2, 256, 64, dtype=torch.bfloat16)
+    program = maskdsl.compile(text)
+    sizes = {"position": 256}
+    bound = program.bind(**{t.name: torch.zeros([sizes.get(str(a), 1) for a in t.axes] or [1], dtype=torch.int32)
+                            for t in program.variant.tables})  # fmt: skip
+    lengths = check_call(q, q, q, bound.variant.span)
+    mods, blocks, settled = bound.planned(lengths, (q, q, q), choice.Wish("flash", False, (128, 128)), H100)
+    signature, *_ = flex.cuda_call(mods, (q, q, q), blocks, settled.block, settled.plan, gradients=False)
+    assert signature.dynamic is free
+    assert (q.shape in signature.static[-1]) is not free

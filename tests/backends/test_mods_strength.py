@@ -1,0 +1,50 @@
+"""Cheaper forms for GPU kernels: what they look like, and that they are the same for every int."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import maskdsl
+from maskdsl.backends import reference
+from maskdsl.backends.mods_text import FLASH, INDUCTOR, TORCH, Dialect
+
+
+def text_of(mask: str, dialect: Dialect) -> str:
+    lowered = maskdsl.compile(f"mask m = {mask}").bind()._lowering.at({})
+    return lowered.form(dialect).source.rpartition("return")[0].rpartition("return")[2].strip()
+
+
+@pytest.mark.parametrize(("mask", "inductor", "flash"), [
+    ("q // 1024 == k // 1024", "q ^ k < 1024", "q ^ k < 1024"),
+    ("q // 8 != k // 8", "q ^ k >= 8", "q ^ k >= 8"),
+    ("q // 8 == k // 4", "q >> 3 == k >> 2", "q // 8 == k // 4"),
+    ("q // 8 < k // 8", "q >> 3 < k >> 3", "q // 8 < k // 8"),
+    ("q // 8 == (k - 1) // 8", "q >> 3 == k - 1 >> 3", "q // 8 == flash_divide_by(k - 1, 8)"),
+    ("q // 6 == k", "torch.div(q, 6, rounding_mode='trunc') == k", "q // 6 == k"),
+    ("q % 8 == 0", "q & 7 == 0", "q & 7 == 0"),
+    ("q >= 0 and k < 3", "k < 3", "k < 3"),
+])  # fmt: skip
+def test_forms(mask: str, inductor: str, flash: str) -> None:
+    import ast
+
+    for dialect, expected in ((INDUCTOR, inductor), (FLASH, flash)):
+        assert text_of(mask, dialect) == ast.unparse(ast.parse(expected)), dialect.name
+
+
+def test_the_textbook_keeps_what_was_written() -> None:
+    assert text_of("q // 1024 == k // 1024", TORCH) == "q // 1024 == k // 1024"
+
+
+@pytest.mark.parametrize("dialect", [INDUCTOR, FLASH], ids=lambda d: d.name)
+@pytest.mark.parametrize("operator", ["==", "!="])
+@pytest.mark.parametrize("divisor", [1, 2, 8, 1024])
+@pytest.mark.parametrize("left", ["q", "q - 20", "3 * q"])
+def test_equal_quotients(left: str, divisor: int, operator: str, dialect: Dialect) -> None:
+    """Also of ints below 0, whose quotients round down."""
+    program = maskdsl.compile(f"mask m = ({left}) // {divisor} {operator} (k - 20) // {divisor} or q // {divisor} {operator} k // {divisor}")
+    mod = program.bind()._lowering.at({}).form(dialect).make_mask_mod({})
+    at = [torch.from_numpy(i) for i in np.ix_(*(np.arange(n) for n in (1, 1, 70, 70)))]
+    right = reference.mask(program.variant, b=1, h=1, q=70, k=70)
+    np.testing.assert_array_equal(mod(*at).numpy(), np.broadcast_to(right, (1, 1, 70, 70)))
