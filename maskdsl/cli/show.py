@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -75,7 +77,8 @@ def make_view(target: Target, wish: Any, registry: Registry, b: int, h: int, sco
 
 def _print_view(shown: tuple[Trial, View], plain: bool, tile: int | None) -> None:
     trial, view = shown
-    print("\n".join(describe(trial, view)))
+    title, *facts = describe(trial, view)
+    print("\n".join([title, *_documentation(trial.manifest.doc), *facts]))
     if (report := report_tiles(trial, view, tile)) is not None:
         from maskdsl.cli.tiles import blame, summary
 
@@ -113,6 +116,13 @@ def describe(trial: Trial, view: View, drawn: int = 1) -> list[str]:
     layers = [line.text for line in trial.manifest.layers]
     facts = [", at ".join([extent, *([", ".join(at)] if at else [])]), trial.told, *_fields(trial), *layers]
     return [view.title, *(f"  {fact}" for fact in facts if fact)]
+
+
+def _documentation(doc: str) -> list[str]:
+    """A definition's documentation, in lines as wide as the terminal, at most 100."""
+    width = min(100, shutil.get_terminal_size().columns)
+    paragraphs = [textwrap.wrap(part, max(20, width - 2)) for part in doc.split("\n\n")]
+    return [f"  {line}" for part in paragraphs for line in part]
 
 
 def ordinal(number: int) -> str:

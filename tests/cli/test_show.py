@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from terminal import ROOT, run
 
+import maskdsl
 from maskdsl.library.picture import half_block_rows, letter_rows, number_rows, shade_rows, square_rows
 from maskdsl.passes.pipeline import PASSES
 
@@ -34,6 +35,14 @@ def test_a_constant_is_set() -> None:
     assert done.code == 0
     assert picture(done.out) == ["x . . .", "x x . .", ". x x .", ". . x x"]
     assert "sliding_window(window = 2)" in done.out and "7 of 16 pairs visible" in done.out
+
+
+def test_the_documentation_is_told_in_lines_of_the_terminals_width() -> None:
+    doc = maskdsl.get("sliding_window", window=4).manifest.doc
+    lines = run("show", "sliding_window", COLUMNS="50").out.splitlines()
+    told = lines[1 : next(i for i, line in enumerate(lines) if "queries and keys" in line)]
+    assert all(line.startswith("  ") and len(line) <= 50 for line in told)
+    assert " ".join(line.strip() for line in told) == " ".join(doc.split())
 
 
 def test_without_arguments_the_example_is_shown() -> None:
