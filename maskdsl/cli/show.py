@@ -120,8 +120,10 @@ def describe(trial: Trial, view: View, drawn: int = 1) -> list[str]:
 
 def _documentation(doc: str) -> list[str]:
     """A definition's documentation, in lines as wide as the terminal, at most 100."""
+    from maskdsl.source.excerpt import printable
+
     width = min(100, shutil.get_terminal_size().columns)
-    paragraphs = [textwrap.wrap(part, max(20, width - 2)) for part in doc.split("\n\n")]
+    paragraphs = [textwrap.wrap(printable(" ".join(part.split())), max(20, width - 2)) for part in doc.split("\n\n")]
     return [f"  {line}" for part in paragraphs for line in part]
 
 

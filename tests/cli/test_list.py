@@ -15,8 +15,9 @@ def test_documentation_sends_nothing_to_the_terminal(tmp_path: Path) -> None:
     text = "## Red \x1b[31mtext\x1b]0;title\x07 here.\nmask esc = k <= q\nexample esc | x\n"
     (tmp_path / "esc.mask").write_text(text)
     listed = run("list", MASKDSL_PATH=str(tmp_path)).out
-    shown = run("show", "esc", "--after", "share", MASKDSL_PATH=str(tmp_path)).out
-    for out in (listed, shown):
+    shown = run("show", "esc", MASKDSL_PATH=str(tmp_path)).out
+    printed = run("show", "esc", "--after", "share", MASKDSL_PATH=str(tmp_path)).out
+    for out in (listed, shown, printed):
         assert "\\x1b[31mtext" in out and "\x1b" not in out and "\x07" not in out
 
 
