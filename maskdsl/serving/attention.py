@@ -18,7 +18,7 @@ from maskdsl.serving.limits import Limits, check_limits, with_index
 from maskdsl.serving.phases import Phases, run_rows
 from maskdsl.serving.plan_torch import plan_decode, plan_prefill
 from maskdsl.serving.rows import decode_rows, prefill_pages
-from maskdsl.serving.step import Step, empty_step
+from maskdsl.serving.step import Step, empty_step, lasting
 from maskdsl.serving.tiles import SEQ_LENS, logical_tiles
 from maskdsl.source.diagnostic import Diagnostic, MaskError
 
@@ -54,7 +54,8 @@ class PagedAttention:
         Raises MaskError: E0902 for limits that no kernel can keep, E0607 for tables that disagree with them, and what
         `bind` raises.
         """
-        bound = variant if isinstance(variant, Bound) else variant.bind(**dict(tables or {}))
+        with lasting(), torch.no_grad():
+            bound = variant if isinstance(variant, Bound) else variant.bind(**dict(tables or {}))
         where = with_index(torch.device(device))
         self.limits = Limits(
             max_requests, max_tokens, num_pages, page_size, max_pages_per_request, heads, kv_heads, head_dim, dtype,
@@ -66,13 +67,14 @@ class PagedAttention:
             raise MaskError(Diagnostic("E0902", "the shared step was made for other limits", self._span))
         self._bound = bound
         self._sizes = _logical_sizes(bound, self.limits)
-        self.step = empty_step(self.limits) if step is None else step
-        self._tiles = logical_tiles(bound, self._sizes, self.limits, self.step.seq_lens)
-        self._rows = None if self._is_cuda else decode_rows(self.limits)
-        self._pages = prefill_pages(self.limits, self._tiles.heads)
-        self._phases = self._make_phases(precise)
         self._decoders: dict[int, Decoder] = {}
-        self._planner = self._make_planner() if self._is_cuda else None
+        with lasting(), torch.no_grad():
+            self.step = empty_step(self.limits) if step is None else step
+            self._tiles = logical_tiles(bound, self._sizes, self.limits, self.step.seq_lens)
+            self._rows = None if self._is_cuda else decode_rows(self.limits)
+            self._pages = prefill_pages(self.limits, self._tiles.heads)
+            self._phases = self._make_phases(precise)
+            self._planner = self._make_planner() if self._is_cuda else None
 
     def _make_phases(self, precise: bool) -> Phases:
         variant, tensors = self._bound.variant, self._tiles.bound

@@ -5,6 +5,7 @@ Not here: which pages a program visits (`plan_torch`, `plan_triton`).
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,11 @@ from maskdsl.source.text import Span
 
 if TYPE_CHECKING:
     from maskdsl.serving.cuda import StepLaunches
+
+
+def lasting() -> AbstractContextManager[None]:
+    """Where buffers are made that later calls write into, in inference mode or not."""
+    return torch.inference_mode(False)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,8 @@ class Step:
         """From now on, pages may stand at several logical places."""
         if self.places is None:
             shape = (self.limits.max_requests, self.limits.num_pages)
-            self.places = torch.full(shape, -1, dtype=torch.int32, device=self.limits.device)
+            with lasting():
+                self.places = torch.full(shape, -1, dtype=torch.int32, device=self.limits.device)
 
     def update(
         self, page_table: Tensor, seq_lens: Tensor, query_start: Tensor, *,
@@ -108,7 +115,8 @@ class Step:
     def room(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """The buffer of this name, of zeros at first."""
         if name not in self.rooms:
-            self.rooms[name] = torch.zeros(shape, dtype=dtype, device=self.limits.device)
+            with lasting():
+                self.rooms[name] = torch.zeros(shape, dtype=dtype, device=self.limits.device)
         return self.rooms[name]
 
     def filled_up(self, q: Tensor) -> Tensor:

@@ -238,3 +238,18 @@ def test_room_for_packed_queries() -> None:
     many = replace(there, max_requests=100)
     assert [replace(many, decode_tokens=n).member_words for n in (16, 3, 2, 1)] == [1, 2, 2, 3]
     assert replace(many, decode_tokens=16).tile_requests == 9
+
+
+@pytest.mark.parametrize("built", [True, False])
+@pytest.mark.parametrize("first", [True, False])
+def test_inference_mode_comes_and_goes(built: bool, first: bool) -> None:
+    """Made in it or not, run in it and then not, or the other way round."""
+    program = maskdsl.compile("variant v(logit: float[head]) { mask = k <= q sink = logit[h] }", "v")
+    logit, step = torch.zeros(SIZES.heads), random_step(np.random.default_rng(9), SIZES)
+    with torch.inference_mode(built):
+        attention = PagedAttention(program, **SIZES.limits(), tables={"logit": logit})
+    wanted = step.reference(program, {"logit": logit})
+    for mode in (first, not first):
+        with torch.inference_mode(mode):
+            found = run(attention, step)
+        np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=2e-5)
