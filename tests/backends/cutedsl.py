@@ -15,6 +15,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 from torch._dynamo._trace_wrapped_higher_order_op import TransformGetItemToIndex
@@ -113,6 +114,11 @@ def fragment_of(value: Value, dtype: type) -> Fragment:
     return made
 
 
+def only_lane(value: Value, dtype: type) -> Any:
+    """torch 2.11's way to an index."""
+    return fragment_of(value, dtype)[0] if value.shape == (1,) else pytest.fail("an index of more than one lane")
+
+
 def where(condition: Value, x: Value, y: Value) -> Value:
     if condition.dtype != np.bool_ or x.dtype != y.dtype:
         raise ValueError(f"x and y must have the same dtype, but got {x.dtype} and {y.dtype}")
@@ -136,7 +142,7 @@ CUTE = SimpleNamespace(
     math=SimpleNamespace(**MATH),
 )  # fmt: skip
 NAMES = {
-    "cute": CUTE, "operator": operator, "ssa_to_fragment": fragment_of,
+    "cute": CUTE, "operator": operator, "ssa_to_fragment": fragment_of, "ssa_to_indexable": only_lane,
     "cutlass": SimpleNamespace(**TYPES, range=lambda n, unroll_full: range(n)),
     "mlir_math": SimpleNamespace(absf=lambda x: Raw(np.abs(x.array)), absi=lambda x: Raw(np.abs(x.array))),
 }  # fmt: skip
