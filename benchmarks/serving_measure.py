@@ -216,7 +216,8 @@ def measure_plans(bench: Bench, done: Done, page: int) -> None:
                     plan()
                 finally:
                     torch.cuda.set_sync_debug_mode("default")
-                row |= {"ms": gpu_ms(plan), "launches": launches(plan)}
+                row["ms"] = gpu_ms(plan)
+                row["launches"] = launches(plan)
             else:
                 row["ms"] = cpu_ms(plan)
 

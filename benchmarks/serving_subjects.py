@@ -75,6 +75,10 @@ def _prefill_rows(batch: Batch) -> Run:
     k, v = (x.repeat_interleave(group, 1) for x in _rows(batch))
     q = batch.q.view(-1, new, size.heads, size.dim).transpose(1, 2).contiguous()
     mask = causal_lower_right(new, length)
+    try:
+        scaled_dot_product_attention(q[:1, :1], k[:1, :1], v[:1, :1], attn_mask=mask)
+    except (RuntimeError, TypeError, ValueError):  # then as a tensor of all pairs
+        mask = torch.ones(new, length, dtype=torch.bool, device=q.device).tril(length - new)
 
     def run() -> Tensor:
         out: Tensor = scaled_dot_product_attention(q, k, v, attn_mask=mask)

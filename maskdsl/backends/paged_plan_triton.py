@@ -270,6 +270,8 @@ def prefill_tiles(
             q_high = tl.minimum(end, high) - 1 + shift
             alone = (start <= low) & (end >= low + {q_block})
             used = (length + PAGE - 1) // PAGE
+            slot_here = tl.load(numbers + b) - base
+            after = tl.load(next_prefilled + b + 1)
             for begin in range(0, used, VECTOR):
                 at = begin + tl.arange(0, VECTOR)
                 page = tl.minimum(at, used - 1)
@@ -280,6 +282,8 @@ def prefill_tiles(
                     here = here & (tl.load(inverse + widen(pages) * b + physical) == at)
                 possible, whole = decide(b, h, q_low, q_high, page, length{extra}, PAGE)
                 other = first
+                if (first == b) & (after > last):
+                    other = last + 1
                 while other <= last:
                     if other != b:
                         if ANYWHERE:
@@ -302,8 +306,10 @@ def prefill_tiles(
                 if ANYWHERE == 0:
                     tl.store(inverse + physical, page, mask=possible)
                     for word in tl.static_range(WORDS):
-                        bits = tl.zeros([VECTOR], tl.int32)
-                        other = b
+                        mine = slot_here - word * BITS
+                        kept = tl.minimum(tl.maximum(mine, 0), BITS - 1)
+                        bits = tl.zeros([VECTOR], tl.int32) + tl.where(mine == kept, 1 << kept, 0)
+                        other = after
                         while other <= last:
                             slot = tl.load(numbers + other) - base - word * BITS
                             if (slot >= 0) & (slot < BITS):
@@ -315,7 +321,7 @@ def prefill_tiles(
                 sums = tl.sum(packed, 0)
                 some += sums & 65535
                 every += sums >> 16
-            b = tl.load(next_prefilled + b + 1)
+            b = after
         tl.store(first_number + tile, base)
     tl.store(partial_counts + tl.program_id(0), some)
     tl.store(full_counts + tl.program_id(0), every)
