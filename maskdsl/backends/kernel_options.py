@@ -103,7 +103,9 @@ def candidates(kernel: str, machine: Machine, request: Request) -> tuple[Candida
         sides = [s for s in (32, 64, 128, 256) if (s, s) != block]
         return (first, *(Candidate((s, s)) for s in sides))
     if kernel == "flash":
-        return (first,)
+        # FlashAttention-4's own tiles for narrow heads on Hopper have 192 queries, which a block must be a multiple of.
+        taller = machine.capability == (9, 0) and request.head_dim <= 96 and not request.gradients
+        return (first, Candidate((192, block[1]))) if taller else (first,)
     if kernel == "decode":
         stages = tuple(Candidate(block, (("fwd_num_stages", s), ("fwd_num_warps", w))) for s in (2, 3) for w in (2, 4))
         splits = tuple(Candidate(block, (("SPLIT_KV", n),)) for n in (2, 8, 32))

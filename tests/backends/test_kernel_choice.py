@@ -126,6 +126,14 @@ def test_tuning_tries_what_was_not_timed() -> None:
     assert {"fwd_USE_TMA": True} in found and {} in found
 
 
+def test_tall_tiles_of_flash_are_tried_for_narrow_heads() -> None:
+    def blocks(machine: Machine, **changes: object) -> list[tuple[int, int]]:
+        return [c.block for c in candidates("flash", machine, replace(PREFILL, **changes))]
+
+    assert blocks(H100, head_dim=64) == [(128, 128), (192, 128)]
+    assert blocks(H100) == blocks(B200, head_dim=64) == blocks(H100, head_dim=64, gradients=True) == [(128, 128)]
+
+
 def test_candidates_have_tiles_that_divide_the_block() -> None:
     for candidate in candidates("main", H100, replace(PREFILL, block=(128, 64))):
         options = dict(candidate.options)
