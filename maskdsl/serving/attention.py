@@ -14,7 +14,7 @@ from maskdsl.binding.program import Program
 from maskdsl.binding.tables import axis_sizes
 from maskdsl.serving.append import append_tokens
 from maskdsl.serving.kernels import sink_of
-from maskdsl.serving.limits import Limits, check_limits, with_index
+from maskdsl.serving.limits import Limits, check_limits, device_of
 from maskdsl.serving.phases import Phases, run_rows
 from maskdsl.serving.plan_torch import plan_decode, plan_prefill
 from maskdsl.serving.rows import decode_rows, prefill_pages
@@ -51,12 +51,14 @@ class PagedAttention:
         (at least `max_pages_per_request * page_size`). What is written into them counts from the next plan on.
         `decode_tokens`, `places`: see `Limits`. `step` is that of another attention object of the same limits, so that
         both share what does not depend on the program: one plan serves both.
-        Raises MaskError: E0902 for limits that no kernel can keep, E0607 for tables that disagree with them, and what
-        `bind` raises.
+        Raises MaskError: E0902 for limits that no kernel can keep, E0607 for tables that disagree with them, E0606 for
+        tables beside those that are bound, and what `bind` raises.
         """
+        if isinstance(variant, Bound) and tables:
+            raise MaskError(_bound_already(next(iter(tables)), variant))
         with lasting(), torch.no_grad():
             bound = variant if isinstance(variant, Bound) else variant.bind(**dict(tables or {}))
-        where = with_index(torch.device(device))
+        where = device_of(device, bound.variant.span)
         self.limits = Limits(
             max_requests, max_tokens, num_pages, page_size, max_pages_per_request, heads, kv_heads, head_dim, dtype,
             where, decode_tokens, places,
@@ -151,8 +153,8 @@ class PagedAttention:
         """
         self._check_planned()
         self._check_cache(k_cache, v_cache)
-        for name, new in (("k", k), ("v", v)):
-            self._check(name, new, (new.shape[0], self.limits.kv_heads, self.limits.head_dim))
+        self._check_tokens("k", k, self.limits.kv_heads)
+        self._check("v", v, tuple(k.shape))
         if not k.shape[0]:
             return
         if self._is_cuda:
@@ -170,7 +172,7 @@ class PagedAttention:
         compile the kernel.
         """
         self._check_cache(k_cache, v_cache)
-        self._check("q", q, (q.shape[0], self.limits.heads, self.limits.head_dim))
+        self._check_tokens("q", q, self.limits.heads)
         self._check_planned()
         planned = self.step.host.tokens
         if planned is not None and q.shape[0] < planned:
@@ -238,16 +240,30 @@ class PagedAttention:
             if not cache.is_contiguous():
                 raise MaskError(Diagnostic("E0904", f"`{name}` is not contiguous", self._span))
 
+    def _check_tokens(self, name: str, tensor: Tensor, heads: int) -> None:
+        tokens = tensor.shape[0] if isinstance(tensor, Tensor) and tensor.dim() else 0
+        self._check(name, tensor, (tokens, heads, self.limits.head_dim))
+        if tokens > self.limits.max_tokens:
+            wrong = f"`{name}` has {tokens} tokens, and `max_tokens` is {self.limits.max_tokens}"
+            raise MaskError(Diagnostic("E0904", wrong, self._span))
+
     def _check(self, name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
         limits, wrong = self.limits, ""
-        if tuple(tensor.shape) != shape:
+        if not isinstance(tensor, Tensor):
+            wrong = f"`{name}` is a {type(tensor).__name__}, and must be a tensor"
+        elif tuple(tensor.shape) != shape:
             wrong = f"`{name}` is {tuple(tensor.shape)}, and must be {shape}"
-        elif len(shape) == 3 and shape[0] > limits.max_tokens:
-            wrong = f"`{name}` has {shape[0]} tokens, and `max_tokens` is {limits.max_tokens}"
         elif tensor.dtype != limits.dtype or tensor.device != limits.device:
             wrong = f"`{name}` is {tensor.dtype} on {tensor.device}, and must be {limits.dtype} on {limits.device}"
         if wrong:
             raise MaskError(Diagnostic("E0904", wrong, self._span))
+
+
+def _bound_already(name: str, bound: Bound) -> Diagnostic:
+    return Diagnostic(
+        "E0606", f"`{name}` is given, and `{bound.variant.name}` is bound to its tables already", bound.variant.span,
+        help=("give the program itself, or bind all of its tables",),
+    )  # fmt: skip
 
 
 def _logical_sizes(bound: Bound, limits: Limits) -> dict[str, int]:

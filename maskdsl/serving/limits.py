@@ -72,11 +72,17 @@ class Limits:
         return -(-self.max_tokens // Q_BLOCK)
 
 
-def with_index(device: torch.device) -> torch.device:
-    """The device as tensors name it: "cuda" alone is the current GPU."""
-    if device.type == "cuda" and device.index is None and torch.cuda.is_available():
+def device_of(device: torch.device | str, span: Span) -> torch.device:
+    """The device as tensors name it: "cuda" alone is the current GPU. Raises MaskError E0902 where no kernel is."""
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise MaskError(Diagnostic("E0902", f"torch knows no device `{device}`", span)) from None
+    if found.type not in ("cpu", "cuda"):
+        raise MaskError(Diagnostic("E0902", f"there are no serving kernels for `{found}`", span))
+    if found.type == "cuda" and found.index is None and torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
-    return device
+    return found
 
 
 def check_limits(limits: Limits, span: Span) -> None:

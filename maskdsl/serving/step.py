@@ -96,6 +96,8 @@ class Step:
         self.planned = False
         requests = check_step(page_table, seq_lens, query_start, self.limits, span)
         host = told_host(*told, self.limits)
+        if host is None and captures():
+            raise _not_a_step(["a CUDA graph can read nothing: tell `longest_query` and `decode_requests`"], span)
         if self.limits.device.type == "cuda":
             self.on_cuda().build(page_table, seq_lens, query_start)
         else:
@@ -192,6 +194,11 @@ def told_host(longest_query: int | None, decode_requests: int | None, longest_de
         return None
     longest = min(longest_query, limits.decode_tokens) if longest_decode is None else longest_decode
     return Host(longest_query, decode_requests, longest)
+
+
+def captures() -> bool:
+    """Whether a CUDA graph is being captured."""
+    return bool(torch.cuda.is_available() and torch.cuda.is_current_stream_capturing())
 
 
 def check_step(page_table: Tensor, seq_lens: Tensor, query_start: Tensor, limits: Limits, span: Span) -> int:

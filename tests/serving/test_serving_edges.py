@@ -21,6 +21,7 @@ from steps import Sizes, Step, random_step  # noqa: E402
 import maskdsl  # noqa: E402
 from maskdsl.serving import PagedAttention  # noqa: E402
 from maskdsl.serving import limits as limits_module  # noqa: E402
+from maskdsl.serving import step as step_module  # noqa: E402
 from maskdsl.serving.phases import reads_pairs  # noqa: E402
 from maskdsl.source.diagnostic import MaskError  # noqa: E402
 from maskdsl.source.text import NOWHERE  # noqa: E402
@@ -253,3 +254,45 @@ def test_inference_mode_comes_and_goes(built: bool, first: bool) -> None:
         with torch.inference_mode(mode):
             found = run(attention, step)
         np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda a, q, k, c: a.run([1.0], c, c), "`q` is a list"), (lambda a, q, k, c: a.run(q[0, 0, 0], c, c), "`q` is ()"),
+        (lambda a, q, k, c: a.append(k, k[:-1], c, c), "`v` is"), (lambda a, q, k, c: a.append(k, None, c, c), "`v` is a NoneType"),
+        (lambda a, q, k, c: a.run(q, c, None), "`v_cache` is a NoneType"),
+        (lambda a, q, k, c: a.append(q, q, c, c), "`k` is"),
+    ],
+)  # fmt: skip
+def test_tensors_that_are_none(call: Callable[..., Any], told: str) -> None:
+    attention = PagedAttention(maskdsl.get("causal"), **SIZES.limits())
+    step = random_step(np.random.default_rng(6), SIZES)
+    cache, _ = step.caches()
+    run(attention, step)
+    with pytest.raises(MaskError, match=re.escape(told)) as caught:
+        call(attention, step.q, torch.zeros(len(step.q), SIZES.kv_heads, SIZES.head_dim), cache)
+    assert {d.code for d in caught.value.diagnostics} == {"E0904"}
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "told"),
+    [
+        ({"device": "gpu"}, "E0902", "no device `gpu`"), ({"device": "meta"}, "E0902", "`meta`"),
+        ({"tables": {"prefix": [1]}}, "E0606", "bound to its tables already"),
+    ],
+)  # fmt: skip
+def test_objects_that_cannot_be_made(more: dict[str, Any], code: str, told: str) -> None:
+    with pytest.raises(MaskError, match=told) as caught:
+        PagedAttention(maskdsl.get("causal").bind(), **{**SIZES.limits(), **more})
+    assert {d.code for d in caught.value.diagnostics} == {code}
+
+
+def test_a_graph_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one is captured, a plan is told its numbers."""
+    attention = PagedAttention(maskdsl.get("causal"), **SIZES.limits())
+    step = random_step(np.random.default_rng(6), SIZES)
+    monkeypatch.setattr(step_module, "captures", lambda: True)
+    with pytest.raises(MaskError, match="CUDA graph"):
+        run(attention, step)
+    run(attention, step, **told(step))
