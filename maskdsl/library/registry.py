@@ -158,7 +158,7 @@ class Registry:
         from maskdsl.meaning.imports import Library
         from maskdsl.meaning.module import Checked, check
 
-        self._forget_changed(source, set())
+        self._forget_changed(source)
         library = Library(self._module_names, self._import_of)
         return check(source, self._load_and_note, Checked(self._modules), library)
 
@@ -189,20 +189,32 @@ class Registry:
         self._imports.setdefault(importer, {})[module, local] = found
         return found
 
-    def _forget_changed(self, source: Source, seen: set[Source]) -> bool:
-        """Drop the module of a source if an import of it now means another text; whether it was kept."""
-        seen.add(source)
-        imports = self._imports.get(source, {})
-        try:
-            kept = all(self.load(*name, source) is found for name, found in imports.items())
-        except MaskError:
-            kept = False
-        below = [s for s in imports.values() if s is not None and s not in seen]
-        kept = all([kept, *(self._forget_changed(s, seen) for s in below)])
-        if not kept:
+    def _forget_changed(self, root: Source) -> None:
+        """Drop the modules, among those that a source reaches, that import what now means another text, however far."""
+        importers: dict[Source, list[Source]] = {root: []}
+        waiting = [root]
+        while waiting:
+            source = waiting.pop()
+            for target in self.imports(source).values():
+                if target is not None:
+                    waiting += [] if target in importers else [target]
+                    importers.setdefault(target, []).append(source)
+        changed = {s for s in importers if not self._imports_hold(s)}
+        waiting = list(changed)
+        while waiting:
+            fresh = [s for s in importers[waiting.pop()] if s not in changed]
+            changed.update(fresh)
+            waiting += fresh
+        for source in changed:
             self._modules.pop(source, None)
             self._imports.pop(source, None)
-        return kept
+
+    def _imports_hold(self, source: Source) -> bool:
+        """Whether every import of a source still means the text that it meant."""
+        try:
+            return all(self.load(*name, source) is found for name, found in self.imports(source).items())
+        except MaskError:
+            return False
 
     def _everything(self) -> Iterator[tuple[Place, Path | Source]]:
         """The files of every library, not read, and the texts that were registered."""

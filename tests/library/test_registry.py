@@ -10,6 +10,8 @@ from time import process_time
 
 import pytest
 
+from maskdsl.ir.print import text
+from maskdsl.ir.substitute import inline
 from maskdsl.library.registry import Registry
 from maskdsl.source.diagnostic import MaskError
 from maskdsl.source.text import Source
@@ -229,3 +231,26 @@ def test_a_source_is_one_object_until_its_file_changes(registry: Registry, tmp_p
     before = registry.read(path)
     write(path, "mask a = false")
     assert registry.read(path) is not before
+
+
+def test_what_changes_far_below_is_seen_along_every_way(registry: Registry, tmp_path: Path) -> None:
+    write(tmp_path / "low.mask", "mask low = k <= q")
+    write(tmp_path / "mid.mask", "from .low import low\nmask mid = low")
+    for name in ("left", "right"):
+        write(tmp_path / f"{name}.mask", f"from .mid import mid\nmask {name} = mid")
+    top = "from .left import left\nfrom .right import right\nmask one = left\nmask two = right"
+    source = registry.read(write(tmp_path / "top.mask", top))
+    first = registry.check(source)
+    assert registry.check(source) is first
+    write(tmp_path / "low.mask", "mask low = k <= q + 100")
+    changed = registry.check(source)
+    assert [text(inline(changed.definitions[name].mask)) for name in ("one", "two")] == ["k <= q + 100"] * 2
+
+
+def test_a_long_chain_of_files_is_checked_again(registry: Registry, tmp_path: Path) -> None:
+    write(tmp_path / "m0.mask", "mask x0 = k <= q")
+    for i in range(1, 1200):
+        write(tmp_path / f"m{i}.mask", f"from .m{i - 1} import x{i - 1}\nmask x{i} = k < q")
+    last = registry.read(tmp_path / "m1199.mask")
+    first = registry.check(last)
+    assert not first.errors and registry.check(last) is first
