@@ -70,7 +70,7 @@ def wanted(options: argparse.Namespace) -> list[Asked]:
     order += [(p, _size(64, 8192)) for p in first]
     order += [(p, _size(128, n)) for n in (2048, 32768) for p in first]
     order += [(p, _size(64, n)) for n in (2048, 32768) for p in FIRST]
-    found = [Asked(p, size, options.device) for p, size in order]
+    found = [Asked(p, size, options.device, options.tune) for p, size in order]
     found.insert(len(FIRST), Asked(FIRST_CALLS, {}, options.device))
     unknown = set(options.only) - {a.pattern for a in found}
     if unknown:
@@ -99,6 +99,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--quick", action="store_true", help="one pattern at one small size")
     parser.add_argument("--only", nargs="+", default=(), metavar="PATTERN", help=f"these patterns, or {FIRST_CALLS!r}")
+    parser.add_argument("--tune", action="store_true", help="also ours with the options that `tune=True` finds")
     parser.add_argument("--resume", action="store_true", help="go on from the file of an earlier run")
     parser.add_argument("--minutes", type=float, default=9.0, help="start nothing after that")
     parser.add_argument("--processes", type=int, default=max(1, (os.cpu_count() or 1) - 2))

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
@@ -32,6 +32,7 @@ class Asked:
     pattern: str
     size: dict[str, int] = field(hash=False)
     device: str
+    tune: bool = False
 
     @property
     def key(self) -> Key:
@@ -52,7 +53,7 @@ class Process:
         )  # fmt: skip
         self.answers: Queue[dict[str, Any] | None] = Queue()
         Thread(target=self._read, daemon=True).start()
-        self._say(json.dumps({"pattern": asked.pattern, "size": asked.size, "device": asked.device}))
+        self._say(json.dumps(asdict(asked)))
 
     def _read(self) -> None:
         assert self.child.stdout is not None

@@ -64,6 +64,7 @@ class Job:
     tables: dict[str, Tensor]
     hand: ByHand
     inputs: tuple[Tensor, Tensor, Tensor, Tensor]
+    tune: bool = False
     subjects: list[Subject] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
@@ -98,7 +99,8 @@ def _job(asked: dict[str, Any]) -> Job:
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     tables = on(pattern.tables(size), device)
     hand = pattern.by_hand(tables, size)
-    return Job(pattern, size, device, device.type == "cuda", tables, hand, qkv(size, dtype, device))
+    inputs = qkv(size, dtype, device)
+    return Job(pattern, size, device, device.type == "cuda", tables, hand, inputs, asked.get("tune", False))
 
 
 # ---------------------------------------------------------------- implementations
@@ -143,6 +145,8 @@ def _makers(job: Job) -> dict[str, Callable[[], Attend]]:
     found = {"ours triton": ours(backend="triton"), "by hand triton": lambda: _by_hand(job, "TRITON")}
     if job.pattern.approximates:
         found["ours triton precise"] = ours(backend="triton", precise=True)
+    if job.tune:
+        found["ours triton tuned"] = ours(backend="triton", tune=True)
     if flash_is_here():
         found |= {"ours flash": ours(backend="flash"), "by hand flash": lambda: _by_hand(job, "FLASH")}
         if job.pattern.approximates:

@@ -27,7 +27,7 @@ TARGET_SIZE = ("d128", "1x8192")
 SHORT = {
     "ours triton": "triton", "by hand triton": "hand", "ours triton precise": "triton precise", "ours flash": "flash",
     "by hand flash": "hand", "ours flash precise": "flash precise", "ours triton, second length": "second length",
-    "ours flash, second length": "second length", "sdpa cudnn": "cuDNN",
+    "ours flash, second length": "second length", "ours triton tuned": "tuned", "sdpa cudnn": "cuDNN",
     "sdpa flash": "sdpa flash", "ours": "ours", "by hand": "hand",
 }  # fmt: skip
 
@@ -101,7 +101,7 @@ def _slower(rows: list[dict[str, Any]]) -> list[str]:
     known = {(_place(r), r["implementation"]): r for r in rows if "tflops" in r and r.get("auto")}
     found = []
     for (place, who), row in known.items():
-        other = known.get((place, who.partition(",")[0].replace("ours", "by hand").removesuffix(" precise")))
+        other = known.get((place, " ".join(["by hand", *who.replace(",", "").split()[1:2]])))
         if not who.startswith("ours") or other is None:
             continue
         ratio = row["tflops"] / other["tflops"]

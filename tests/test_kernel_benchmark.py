@@ -27,7 +27,7 @@ SMALL = Size(dim=16, length=48, batch=2, heads=4, kv_heads=2)
 
 
 def options(**changes: Any) -> Namespace:
-    return Namespace(**{"device": "cuda", "quick": False, "only": (), "processes": 14, **changes})
+    return Namespace(**{"device": "cuda", "quick": False, "only": (), "processes": 14, "tune": False, **changes})
 
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=lambda p: p.name)
@@ -99,9 +99,9 @@ def test_implementations_on_a_gpu(pattern: Pattern, monkeypatch: pytest.MonkeyPa
     tables = pattern.tables(size)
     inputs = qkv(size, torch.bfloat16, CPU)
     hand = pattern.by_hand(tables, size)
-    job = kernels_measure.Job(pattern, size, torch.device("cuda"), True, tables, hand, inputs)
+    job = kernels_measure.Job(pattern, size, torch.device("cuda"), True, tables, hand, inputs, tune=True)
     names = [*kernels_measure._makers(job)]
-    assert {"ours triton", "by hand triton", "ours flash", "by hand flash"} <= {*names}
+    assert {"ours triton", "by hand triton", "ours triton tuned", "ours flash", "by hand flash"} <= {*names}
     assert {n for n in names if n not in kernels_report.SHORT} == set() and not job.absent
     assert job.auto == {"forward": "flash", "backward": "triton" if hand.sink is not None else "flash"}
 
