@@ -32,11 +32,11 @@ pytestmark = [
 graphs = pytest.mark.skipif(DEVICE != "cuda", reason="needs CUDA graphs")
 
 SIZES = Sizes(
-    max_requests=6, max_tokens=400, num_pages=80, page_size=64, max_pages_per_request=8, heads=8, kv_heads=2,
+    max_requests=4, max_tokens=300, num_pages=40, page_size=64, max_pages_per_request=5, heads=8, kv_heads=2,
     head_dim=64,
 )  # fmt: skip
 SMALL = replace(SIZES, page_size=16, max_pages_per_request=20, num_pages=140)
-LARGE = replace(SIZES, page_size=128, max_pages_per_request=5, num_pages=40, head_dim=128)
+LARGE = replace(SIZES, page_size=128, max_pages_per_request=3, num_pages=20, head_dim=128)
 THREES = replace(SMALL, heads=6, kv_heads=2)
 ERROR = {torch.bfloat16: 2.0**-6, torch.float16: 2.0**-8, torch.float32: 2e-4}
 """Of the largest output."""
@@ -123,7 +123,7 @@ def test_steps_of_all_kinds(name: str) -> None:
     rng = np.random.default_rng(len(name))
     tables = tables_of(program_of(text), rng, sizes)
     attention = attention_of(text, sizes, dtype, tables, places="one")
-    for number in range(8):
+    for number in range(5):
         step = rounded(random_step(rng, sizes), dtype)
         numbers = told(step) if number % 2 else {}
         out = run(attention, step, **numbers)
