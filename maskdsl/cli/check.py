@@ -77,17 +77,20 @@ def _check_and_remember(source: Source, registry: Registry, clean: CleanFiles) -
 
 
 def check_source(source: Source, registry: Registry) -> Report:
-    """Check one source; when nothing else is wrong with it, its examples run, and its tiles are looked at."""
+    """Check one source: its sound examples run; its tiles and layers are looked at when nothing else is wrong."""
     from maskdsl.library.examples import run_examples
     from maskdsl.library.layers import check_layers
     from maskdsl.meaning.allowances import settle
     from maskdsl.tiles.outlook import lint_module
 
     module = registry.check(source)
-    found = module.diagnostics
-    if all(d.severity != "error" for d in found):
+    shown = run_examples(module)
+    if module.errors:
+        shown = [d for d in shown if d.severity == "error"]
+    found = (*module.diagnostics, *shown)
+    if not module.errors:
         layers = () if module.file is None or "## Layers" not in source.text else check_layers(module.file, registry)
-        found = (*found, *run_examples(module), *lint_module(module), *layers)
+        found = (*found, *lint_module(module), *layers)
         if module.file is not None and all(d.severity != "error" for d in found):
             found = settle(module.file, found)
     return Report(1, len(module.definitions), len(module.examples), tuple(found))

@@ -57,6 +57,13 @@ def test_every_mistake_of_every_file_is_told(folder: Path) -> None:
     assert "hidden" not in done.out and "Traceback" not in done.out + done.err
 
 
+def test_examples_of_sound_definitions_run_beside_broken_ones(tmp_path: Path) -> None:
+    blind = "## C.\nmask earlier = k < q\n# allow W0806: meant\nexample earlier\n    | .\n"
+    (tmp_path / "both.mask").write_text(f"## B.\nmask broken = k <= qq\n\n{GOOD.replace('| x x', '| . x')}\n{blind}")
+    done = run("check", "both.mask", cwd=tmp_path)
+    assert done.code == 1 and re.findall(r"\w+\[(\w+)\]", done.out) == ["W0805", "E0201", "E0501"]
+
+
 def test_machines_read_json(folder: Path) -> None:
     done = run("check", "--format", "json", "good.mask", "sub/broken.mask", cwd=folder)
     assert done.code == 1
