@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from maskdsl.ir.nodes import LENGTHS, Ascending, Lookup, Node, Size, Symbol
+from maskdsl.ir.nodes import LENGTHS, Ascending, Lookup, Node, Size, Symbol, literal
+from maskdsl.ir.ops import make
 from maskdsl.ir.types import INT, Table
 from maskdsl.ir.walk import topological
+from maskdsl.meaning.constants import LARGEST_INT
+from maskdsl.meaning.prove import prove
 from maskdsl.source.diagnostic import Diagnostic, Label
 
 if TYPE_CHECKING:
@@ -68,6 +71,8 @@ def as_array(tensor: Tensor) -> Array:
 def _broken(fact: Node, arrays: Mapping[Table, Array], sizes: Mapping[str, int]) -> Diagnostic | None:
     if isinstance(fact, Ascending):
         return _descent(fact, arrays[fact.table])
+    if not _tables([fact]) and _is_proven(fact, sizes):
+        return None
     for place in _places(fact, sizes):
         holds = np.broadcast_to(_value(fact, place, arrays, sizes), _extent(place))
         if not holds.all():
@@ -75,6 +80,13 @@ def _broken(fact: Node, arrays: Mapping[Table, Array], sizes: Mapping[str, int])
             at = {name: int(values.flat[first[i]]) for i, (name, values) in enumerate(place.items())}
             return _failing(fact, at, arrays, sizes)
     return None
+
+
+def _is_proven(fact: Node, sizes: Mapping[str, int]) -> bool:
+    """Whether a fact about coordinates and sizes needs no look at its places, which may be all pairs of tokens."""
+    axes = sorted(sizes_needed(fact) - {*LENGTHS})
+    known = [make("eq", Size(axis), literal(min(sizes[axis], LARGEST_INT))) for axis in axes]
+    return prove(fact, known)
 
 
 def _places(fact: Node, sizes: Mapping[str, int]) -> Iterator[dict[str, Array]]:
