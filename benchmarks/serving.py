@@ -7,9 +7,10 @@
 Jobs: `copy`; `plan` of 256 requests x 8192 and of prefill; `host` time of a step; `decode uniform`, `decode mixed` and
 `decode zipf` of 64 requests, up to 8192 keys each, 32/8 heads, head_dim 128, bfloat16, at pages of 128, 16 and 64;
 `prefill` of 4 x 2048 new tokens on 6144 cached ones. --only takes a job's name, such as `decode zipf`, or a part of it
-with the page, such as `prefill page 128`. Outputs are held against float64 first. `serving_DEVICE.json` under --out is
-written after every job, and --resume goes on from it. A job that breaks is written down, and the next one runs, in a
-process of its own if the GPU is lost. Ends with 1 if anything is broken, wrong or waiting.
+with the page, such as `prefill page 128`. Outputs are held against float64 first. `serving_DEVICE.json` under --out
+(`serving_search_DEVICE.json` of a search) is written after every job, and --resume goes on from it. A job that breaks
+is written down, and the next one runs, in a process of its own if the GPU is lost. Ends with 1 if anything is broken,
+wrong or waiting.
 """
 
 from __future__ import annotations
@@ -73,11 +74,10 @@ def main() -> int:
     """Run what is not done yet, print and write what came out."""
     options = read_options()
     size = {"cuda": QUICK if options.quick else FULL, "cpu": TINY}[options.device]
-    record = Record.open(options.out / f"serving_{options.device}.json", about(options.device), options.resume)
-    searched = any(name.startswith("search") for name in options.only)
-    chosen = choose(jobs(size, searched), options.only)
+    chosen = choose(jobs(size, searches(options)), options.only)
     if not options.child:
-        return watch(options, chosen, full=size is FULL and not searched)
+        return watch(options, chosen, full=size is FULL and not searches(options))
+    record = Record.open(file_of(options), about(options.device), options.resume)
     deadline = time.monotonic() + 60 * options.minutes
     bench = measure.Bench(torch.device(options.device), size)
     for key, job in chosen.items():
@@ -86,6 +86,17 @@ def main() -> int:
         if key not in record.jobs and not run_job(record, bench, key, job):
             return LOST
     return 0
+
+
+def searches(options: argparse.Namespace) -> bool:
+    """Whether shapes are to be searched, and nothing else."""
+    return any(name.startswith("search") for name in options.only)
+
+
+def file_of(options: argparse.Namespace) -> Path:
+    """The file of the record."""
+    kind = "serving_search" if searches(options) else "serving"
+    return Path(options.out / f"{kind}_{options.device}.json")
 
 
 def run_job(record: Record, bench: measure.Bench, key: Key, job: Job) -> bool:
@@ -106,7 +117,7 @@ def run_job(record: Record, bench: measure.Bench, key: Key, job: Job) -> bool:
 
 def watch(options: argparse.Namespace, chosen: dict[Key, Job], *, full: bool) -> int:
     """Lets a process do the jobs, and another one those behind the job that the first did not survive."""
-    path, versions = options.out / f"serving_{options.device}.json", about(options.device)
+    path, versions = file_of(options), about(options.device)
     record = Record.open(path, versions, options.resume)
     record.jobs = {key: done for key, done in record.jobs.items() if record.finished(key)}
     record.save()

@@ -156,3 +156,22 @@ def test_targets(capsys: pytest.CaptureFixture[str]) -> None:
     lines = {line.split(":")[0]: line.split()[-1] for line in capsys.readouterr().out.splitlines() if "page" in line}
     assert lines["uniform lengths, page 128"] == "met" and lines["zipf lengths, page 16"] == "MISSED"
     assert lines["prefill, page 128"] == "run"
+
+
+def test_what_a_search_tries() -> None:
+    """Shapes that differ, and cuts with room for every item of a batch."""
+    pytest.importorskip("triton")
+    from benchmarks.serving_search import SHAPES, _cuts, _name
+    from maskdsl.serving.plan_triton import Cut
+
+    made, used = batch("mixed", 16), Cut(132, 4, 128, 256)
+    cuts = list(_cuts(used, made))
+    assert len({_name(s, c) for s in SHAPES for c in (used, *cuts)}) == len(SHAPES) * (1 + len(cuts)) and used not in cuts
+    pages = [-(-n // 16) for n in made.lengths]
+    assert all(sum(-(-p // c.most) for p in pages) <= c.spare + len(pages) for c in cuts)
+
+
+def test_a_search_has_a_file_of_its_own(tmp_path: Path) -> None:
+    options = Namespace(device="cuda", out=tmp_path, only=["search zipf page 16"])
+    assert serving.file_of(options).name == "serving_search_cuda.json"
+    assert serving.file_of(Namespace(device="cuda", out=tmp_path, only=["plan"])).name == "serving_cuda.json"
