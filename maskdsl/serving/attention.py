@@ -73,19 +73,15 @@ class PagedAttention:
         with lasting(), torch.no_grad():
             self.step = empty_step(self.limits) if step is None else step
             self._tiles = logical_tiles(bound, self._sizes, self.limits, self.step.seq_lens)
-            self._rows = None if self._is_cuda else decode_rows(self.limits)
+            self._rows = None if self.limits.on_gpu else decode_rows(self.limits)
             self._pages = prefill_pages(self.limits, self._tiles.heads)
             self._phases = self._make_phases(precise)
-            self._planner = self._make_planner() if self._is_cuda else None
+            self._planner = self._make_planner() if self.limits.on_gpu else None
 
     def _make_phases(self, precise: bool) -> Phases:
         variant, tensors = self._bound.variant, self._tiles.bound
         sink = sink_of(variant, tensors, self._sizes, self.limits)
         return Phases(variant, tensors, self._sizes, self.step, precise, sink)
-
-    @property
-    def _is_cuda(self) -> bool:
-        return bool(self.limits.device.type == "cuda")
 
     @property
     def decodes(self) -> bool:
@@ -157,7 +153,7 @@ class PagedAttention:
         self._check("v", v, tuple(k.shape))
         if not k.shape[0]:
             return
-        if self._is_cuda:
+        if self.limits.on_gpu:
             self.step.on_cuda().append((k, v), (k_cache, v_cache))
         else:
             append_tokens(self.step, (k, v), (k_cache, v_cache))
@@ -183,7 +179,7 @@ class PagedAttention:
                 return torch.zeros_like(q)
             if self.prefills:
                 out = self._prefilled(q, k_cache, v_cache)
-            elif self.decodes and self._is_cuda:
+            elif self.decodes and self.limits.on_gpu:
                 out = torch.empty(q.shape, dtype=q.dtype, device=q.device)
             else:
                 out = torch.zeros(q.shape, dtype=q.dtype, device=q.device)

@@ -50,11 +50,16 @@ class Limits:
         return self.max_pages_per_request * self.page_size
 
     @property
+    def on_gpu(self) -> bool:
+        """Whether there are kernels of our own."""
+        return bool(self.device.type == "cuda")
+
+    @property
     def packed_tokens(self) -> int:
         """The packed queries that there is room for: on CUDA whole tiles, which keeps torch's main kernel and spares it
         the look at every edge.
         """
-        return self.tiles * Q_BLOCK if self.device.type == "cuda" else self.max_tokens
+        return self.tiles * Q_BLOCK if self.on_gpu else self.max_tokens
 
     @property
     def tile_requests(self) -> int:
@@ -89,7 +94,7 @@ def check_limits(limits: Limits, span: Span) -> None:
     """Raises MaskError: E0902 for limits that no kernel can keep, E0701 for a GPU that is not there."""
     require_device(limits.device, span)
     wrong = [*_not_positive(limits), *_unfit(limits)]
-    if limits.device.type == "cuda" and not wrong:
+    if limits.on_gpu and not wrong:
         wrong = _unfit_for_cuda(limits)
     if wrong:
         raise MaskError([Diagnostic("E0902", message, span, help=help) for message, help in wrong])

@@ -59,7 +59,7 @@ class Phases:
         """The kernel over packed queries."""
         key = ("prefill", 0, self.step.places is not None)
         if key not in self.made:
-            made = self._packed_on_cuda if self.limits.device.type == "cuda" else self._packed
+            made = self._packed_on_cuda if self.limits.on_gpu else self._packed
             self.made[key] = made(pages)
         return self.made[key]
 

@@ -71,7 +71,7 @@ def prefill_pages(limits: Limits, heads: int) -> PrefillPages:
         return torch.zeros(shape, dtype=torch.int32, device=limits.device)
 
     pages = limits.num_pages
-    if limits.device.type != "cuda":
+    if not limits.on_gpu:
         lists = empty_lists(1, heads, limits.tiles, pages, limits.device)
         return PrefillPages(_no_pages(lists), zeros(pages), zeros(0), zeros(0))
     # Kernels on a GPU look at no more columns than are counted.

@@ -98,7 +98,7 @@ class Step:
         host = told_host(*told, self.limits)
         if host is None and captures():
             raise _not_a_step(["a CUDA graph can read nothing: tell `longest_query` and `decode_requests`"], span)
-        if self.limits.device.type == "cuda":
+        if self.limits.on_gpu:
             self.on_cuda().build(page_table, seq_lens, query_start)
         else:
             self._take_over(page_table, seq_lens, query_start, requests)

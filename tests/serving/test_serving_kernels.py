@@ -32,6 +32,10 @@ def test_plans_in_the_interpreter_are_those_of_torch() -> None:
     assert interpreted("interpreted").count("agrees") == 7
 
 
+def test_attention_objects_in_the_interpreter_are_as_on_a_gpu() -> None:
+    assert interpreted("interpreted_engine").count("agree") == 4
+
+
 def test_decoding_in_the_interpreter_is_the_reference() -> None:
     assert interpreted("interpreted_decode").count("agrees") == 26
 
