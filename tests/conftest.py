@@ -1,5 +1,6 @@
 """What every test may use: `snapshot`, the flag `--accept` that rewrites the expected texts, and kept kernels.
 
+Random tests draw the same cases every time; `--hypothesis-profile search` draws others.
 Compiled kernels stay on disk between runs, where nobody chose another place: one costs 5 to 20 s, and about 2 s if kept.
 """
 
@@ -10,6 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("fixed", derandomize=True)
+settings.register_profile("search", print_blob=True)
+settings.load_profile("fixed")
 
 # Both are read when Inductor is imported.
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "inductor"))

@@ -129,8 +129,13 @@ def of_literal(node: Literal) -> Interval:
     if value != value:
         return unknown(FLOAT)
     interval = Interval(node, node, whole=value.is_integer(), number=True)
+    return widened(interval, ROUNDING) if is_rounded(value) else interval
+
+
+def is_rounded(value: float) -> bool:
+    """Whether float32 does not hold a float: kernels read another number than the reference does."""
     with np.errstate(over="ignore", under="ignore"):
-        return interval if float(np.float32(value)) == value else widened(interval, ROUNDING)
+        return value == value and float(np.float32(value)) != value
 
 
 def unknown(scalar: Scalar) -> Interval:

@@ -1,8 +1,9 @@
-"""What a node depends on: coordinates, tables, and float arithmetic that rounds."""
+"""What a node depends on: coordinates, tables, and floats that round."""
 
 from __future__ import annotations
 
-from maskdsl.ir.nodes import Node, Op, Symbol
+from maskdsl.ir.interval import is_rounded
+from maskdsl.ir.nodes import Literal, Node, Op, Symbol
 from maskdsl.ir.types import FLOAT
 from maskdsl.ir.walk import children, topological
 
@@ -17,12 +18,13 @@ def symbols_read(root: Node) -> dict[int, frozenset[str]]:
 
 
 def rounds_below(root: Node) -> dict[int, bool]:
-    """For every node below `root`, by identity: whether its value comes out of float arithmetic, which rounds.
+    """For every node below `root`, by identity: whether its value comes out of float arithmetic, which rounds, or out
+    of a literal that float32 rounds.
 
     Such values differ between the reference, the kernels and the tile analysis, so only widened bounds hold for all.
     """
     found: dict[int, bool] = {}
     for node in topological(root):
-        own = isinstance(node, Op) and node.type is FLOAT
+        own = node.type is FLOAT and (isinstance(node, Op) or (isinstance(node, Literal) and is_rounded(node.value)))
         found[id(node)] = own or any(found[id(c)] for c in children(node))
     return found

@@ -53,7 +53,7 @@ def assert_sound(found: np.ndarray[Any, Any], exact: np.ndarray[Any, Any]) -> No
     cut=st.tuples(st.integers(0, 3), st.integers(0, 3)),
     padded=st.booleans(),
 )
-@settings(max_examples=PROGRAMS, deadline=None, suppress_health_check=list(HealthCheck), derandomize=False)
+@settings(max_examples=PROGRAMS, deadline=None, suppress_health_check=list(HealthCheck))
 def assert_program_sound(program: Program, blocks: tuple[int, int], cut: tuple[int, int], padded: bool) -> None:
     position = program.sizes["position"]
     q_len, kv_len = max(1, position - cut[0]), max(1, position - cut[1])
@@ -71,5 +71,5 @@ def assert_program_sound(program: Program, blocks: tuple[int, int], cut: tuple[i
 
 def test_random_programs() -> None:
     assert_program_sound()
-    assert COUNTED["tiles"] >= 20_000 * PROGRAMS / 1500
+    assert COUNTED["tiles"] >= 10 * PROGRAMS
     assert COUNTED["decided"] >= COUNTED["tiles"] // 3
