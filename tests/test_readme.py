@@ -39,10 +39,12 @@ def test_the_commands_print_what_is_shown() -> None:
 
 @pytest.mark.slow
 @pytest.mark.compiled
-def test_the_python_of_the_tour_runs() -> None:
-    done = subprocess.run([sys.executable, "-c", block("python").text], cwd=ROOT, capture_output=True, text=True)
+@pytest.mark.parametrize(("number", "printed"), [(0, "def make_score_mod(slope):"), (1, "")], ids=["tour", "serving"])
+def test_the_python_runs(number: int, printed: str) -> None:
+    text = [b.text for b in BLOCKS if b.language == "python"][number]
+    done = subprocess.run([sys.executable, "-c", text], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "def make_score_mod(slope):" in done.stdout
+    assert printed in done.stdout
 
 
 def test_every_command_is_in_the_table() -> None:
