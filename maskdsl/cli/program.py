@@ -62,6 +62,12 @@ def program() -> Any:
 def run(arguments: list[str] | None = None) -> int:
     """Run the program on the arguments (those of the process if None) and return its exit code."""
     _never_stop_at_a_character()
+    code = _run(arguments)
+    _drop_what_cannot_be_written()
+    return code
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         return _ended(arguments)
     except MaskError as problem:
@@ -98,9 +104,23 @@ def _never_stop_at_a_character() -> None:
 
 
 def _nobody_reads() -> int:
-    """The reader of a pipe has seen enough; nothing more is written to it, not even at the end of Python."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ is not None else 1)
+    """The reader of a pipe has seen enough."""
+    _write_no_more()
     return Exit.CLEAN
+
+
+def _drop_what_cannot_be_written() -> None:
+    """What a full disk did not take is not tried again at the end of Python, whose exit code would be 120."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        _write_no_more()
+
+
+def _write_no_more() -> None:
+    """Nothing more reaches standard output, not even at the end of Python."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ is not None else 1)
 
 
 def _refused(problem: OSError) -> Diagnostic:
