@@ -5,7 +5,7 @@ Not here: where a module's file is (the caller's `Loader` knows), what a file de
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from maskdsl.meaning.findings import MOST_ADVISED, Findings
@@ -21,15 +21,22 @@ Loader = Callable[[tuple[str, ...], bool, Source], Source | None]
 It may raise a MaskError, whose diagnostics are then the import's.
 """
 
+Known = Callable[[Source], ast.File | None]
+"""What a file parsed to when it was checked; None for one that was not."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parsed:
-    """A file, what is wrong with its text and its imports, and the file that each import means (None: reported)."""
+    """A file, what is wrong with its text and its imports, and the file that each import means (None: reported).
+
+    Of one that is `known` already, neither is looked for again.
+    """
 
     source: Source
     file: ast.File
     findings: Findings
     modules: list[Parsed | None] = field(default_factory=list)
+    known: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +53,12 @@ NOTHING = Library()
 
 
 def gather(
-    source: Source, load: Loader, known: Collection[Source] = (), library: Library = NOTHING
+    source: Source, load: Loader, known: Known = lambda source: None, library: Library = NOTHING
 ) -> list[Parsed]:
-    """The file and all that it imports, imported files first; imports of the files in `known` are not followed."""
-    reader = _Reader(load, library)
+    """The file and all that it imports, imported files first; files that are known are not parsed, nor their imports
+    followed.
+    """
+    reader = _Reader(load, known, library)
     root = reader.read(source)
     done: list[Parsed] = []
     path: list[tuple[Parsed, Iterator[ast.Use]]] = [(root, iter(root.file.uses))]
@@ -66,27 +75,32 @@ def gather(
             target = None
         parsed.modules.append(target)
         if target is not None and target not in done:
-            path.append((target, iter(() if target.source in known else target.file.uses)))
+            path.append((target, iter(() if target.known else target.file.uses)))
     return done
 
 
 class _Reader:
     """The files of one run, each parsed once."""
 
-    def __init__(self, load: Loader, library: Library) -> None:
+    def __init__(self, load: Loader, known: Known, library: Library) -> None:
         self.load = load
+        self.known = known
         self.library = library
         self.parsed: dict[object, Parsed] = {}
 
     def read(self, source: Source) -> Parsed:
         key = source if source.path is None else str(source.path.resolve())
         if key not in self.parsed:
-            file, diagnostics = parse(source)
-            findings = Findings(line_for=self.library.line_for)
-            for diagnostic in diagnostics:
-                findings.add(diagnostic)
-            self.parsed[key] = Parsed(source, file, findings)
+            file = self.known(source)
+            self.parsed[key] = Parsed(source, file, Findings(), known=True) if file else self._parse(source)
         return self.parsed[key]
+
+    def _parse(self, source: Source) -> Parsed:
+        file, diagnostics = parse(source)
+        findings = Findings(line_for=self.library.line_for)
+        for diagnostic in diagnostics:
+            findings.add(diagnostic)
+        return Parsed(source, file, findings)
 
     def follow(self, parsed: Parsed, use: ast.Use) -> Parsed | None:
         """The file that an import means; None after reporting that there is none."""

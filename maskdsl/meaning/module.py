@@ -62,8 +62,8 @@ def check(source: Source, load: Loader, checked: Checked | None = None, library:
     """
     known = (checked or Checked()).modules
     if source not in known:
-        for parsed in gather(source, load, known, library):
-            if parsed.source not in known:
+        for parsed in gather(source, load, lambda s: known[s].file if s in known else None, library):
+            if not parsed.known:
                 known[parsed.source] = _check_file(parsed, known)
     return known[source]
 

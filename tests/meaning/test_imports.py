@@ -11,6 +11,7 @@ from maskdsl.meaning.imports import Library
 from maskdsl.meaning.module import Checked, check
 from maskdsl.source.diagnostic import Diagnostic, MaskError
 from maskdsl.source.text import Source
+from maskdsl.syntax.parse import parse
 
 
 def test_names_and_aliases() -> None:
@@ -116,6 +117,16 @@ def test_each_file_is_checked_once() -> None:
     modules = dict(known.modules)
     check(Source("two", "from m29 import x\nfrom m3 import y\nmask m = x or y"), load, known)
     assert all(known.modules[s] is m for s, m in modules.items()) and len(known.modules) == 32
+
+
+def test_each_file_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts: list[str] = []
+    monkeypatch.setattr("maskdsl.meaning.imports.parse", lambda s: (texts.append(s.name), parse(s))[1])
+    load, known = loader({"a": "from b import x\nmask y = x", "b": "mask x = k <= q and"}), Checked()
+    for name in ("first", "second"):
+        module = check(Source(name, "from a import y\nfrom b import x\nmask m = y and x"), load, known)
+        assert [d.code for d in module.errors] == ["E0102"]
+    assert texts == ["first", "a.mask", "b.mask", "second"]
 
 
 def test_long_chains_of_files() -> None:
