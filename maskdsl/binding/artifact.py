@@ -103,12 +103,18 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except OSError as problem:
         why = (problem.strerror or str(problem)).lower()
-        raise MaskError(Diagnostic("E0107", f"`{path}` cannot be read: {why}")) from None
-    except ValueError:
+        raise MaskError(Diagnostic("E0107", f"`{path}` cannot be read: {why}", help=_artifacts_below(folder))) from None
+    except (ValueError, RecursionError):
         raise MaskError(damaged(folder, f"`{MANIFEST}` is no JSON")) from None
     if not isinstance(found, dict) or not isinstance(found.get("artifact"), dict):
         raise MaskError(damaged(folder, f"`{MANIFEST}` describes no compiled kernel"))
     return found
+
+
+def _artifacts_below(folder: Path) -> tuple[str, ...]:
+    """Advice where a folder is one of artifacts, as a compilation of many definitions leaves it."""
+    first = min(folder.glob(f"*/{MANIFEST}"), default=None)
+    return () if first is None else (f"open one of the artifacts in it, such as `{first.parent}`",)
 
 
 def read_section(folder: Path, manifest: Mapping[str, Any]) -> Section:

@@ -125,7 +125,7 @@ def open_artifact(folder: Path, *, recompile: bool = False) -> Opened:
     Open what you would import: its code is run. With `recompile`, an artifact of another machine or version, or one
     whose kernel is damaged, is compiled again in place (seconds to minutes), for the GPU that is here if it is for one:
     no other thread may use CUDA meanwhile. Raises MaskError: E0107 for a folder that holds none, E0710 for a stale one,
-    E0711 for a damaged one, E0701 without the GPU that it needs.
+    E0711 for a damaged one, E0701 without the GPU that it needs, E0107 for one that cannot be written again.
     """
     manifest = read_manifest(folder)
     section = read_section(folder, manifest)
@@ -137,8 +137,10 @@ def open_artifact(folder: Path, *, recompile: bool = False) -> Opened:
             raise
         manifest, section = _compiled_again(folder, manifest, section, variant)
         kernel = _kernel(folder, section)
-    described = partial(_described, manifest)
-    return Opened(folder, manifest, section, Program(variant, described, tuple(manifest["constants"]), kernel))
+    described = partial(_described, folder, manifest)
+    # The section alone has a hash: a kernel may be run whose description was edited.
+    constants = tuple(manifest.get("constants") or ())
+    return Opened(folder, manifest, section, Program(variant, described, constants, kernel))
 
 
 def _kernel(folder: Path, section: Section) -> Kernel | None:
@@ -190,20 +192,27 @@ def _compiled_again(
     """The folder's manifest and section after the kernel was compiled for this machine."""
     import json
 
-    from maskdsl.binding.artifact import replace_text
+    from maskdsl.binding.described import write_again
     from maskdsl.binding.made import write_kernel
+    from maskdsl.binding.staged import staged
 
-    # For the card that is here, whichever the old kernels were for.
-    fresh = write_kernel(folder, variant, replace(section.call, target=""), dtypes=section.tables)
-    whole = {**manifest, "artifact": fresh.plain()}
-    replace_text(folder / MANIFEST, json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
+    with staged(folder) as made:
+        # For the card that is here, whichever the old kernels were for.
+        fresh = write_kernel(made, variant, replace(section.call, target=""), dtypes=section.tables)
+        whole = write_again(made, folder, manifest, fresh, variant)
+        text = json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False)
+        (made / MANIFEST).write_text(f"{text}\n", encoding="utf-8")
     return whole, fresh
 
 
-def _described(manifest: Mapping[str, Any]) -> Manifest:
+def _described(folder: Path, manifest: Mapping[str, Any]) -> Manifest:
+    """What the definition offers. Raises MaskError E0711 for a manifest that does not tell."""
     from maskdsl.library.manifest import Manifest
 
-    return Manifest.model_validate(manifest["definition"])
+    try:
+        return Manifest.model_validate(manifest.get("definition"))
+    except ValueError:
+        raise MaskError(damaged(folder, f"`{MANIFEST}` does not describe the definition")) from None
 
 
 def _same(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

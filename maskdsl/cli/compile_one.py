@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import typer
 
 from maskdsl.binding.artifact import CallShape
-from maskdsl.cli.artifact import make_folder, note_start, write_artifact
+from maskdsl.binding.staged import staged
+from maskdsl.cli.artifact import write_artifact, write_manifest
 from maskdsl.cli.compile_report import print_report
-from maskdsl.cli.fresh_start import time_start
+from maskdsl.cli.fresh_start import start_told, time_start
 from maskdsl.cli.measure import Measured, Offline, Shape, measure, require
 from maskdsl.cli.outcome import Exit, fault_of_kernel, print_diagnostics, print_json
 from maskdsl.cli.steps import Steps
@@ -49,14 +50,16 @@ def compile_one(what: str, folder: Path, wanted: Wanted, json: bool) -> None:
         steps.begin("checking")
         trial = trial_of(what, wanted)
         wanted = replace(wanted, shape=_shape(trial, wanted.shape))
-        make_folder(folder)
         compiled = _measured if wanted.device in ("cpu", "cuda") else _offline
-        found = compiled(trial, wanted, folder, steps)
-        steps.begin("writing")
-        manifest = write_artifact(folder, trial, found)
-        if isinstance(found, Measured) and found.is_right and found.section is not None:
-            steps.begin("opening it in a new process")
-            manifest = note_start(folder, manifest, time_start(folder, trial, found))
+        with staged(folder) as made:
+            found = compiled(trial, wanted, made, steps)
+            steps.begin("writing")
+            manifest = write_artifact(made, trial, found)
+            write_manifest(made, manifest)
+            if isinstance(found, Measured) and manifest["artifact"]:
+                steps.begin("opening it in a new process")
+                manifest["seconds"] |= start_told(time_start(made, trial, found))
+                write_manifest(made, manifest)
     if json:
         print_json(manifest)
     else:

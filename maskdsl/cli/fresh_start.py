@@ -51,6 +51,11 @@ def time_start(folder: Path, trial: Trial, found: Measured) -> Start | None:
     return seconds_to_start(folder, tables, found.shape, found.dtype, found.device)
 
 
+def start_told(start: Start | None) -> dict[str, float | None]:
+    """What a manifest says of a start, of which there is none where the new process failed."""
+    return {"start": start.seconds, "start_worked": start.worked} if start else {"start": None, "start_worked": None}
+
+
 def seconds_to_start(
     folder: Path, tables: dict[str, Any], shape: Shape, dtype: str, device: str,
     environment: dict[str, str] | None = None,

@@ -21,6 +21,7 @@ from maskdsl.binding import artifact
 from maskdsl.binding.artifact import CACHES, MANIFEST, PACKAGE, PROGRAM, CallShape
 from maskdsl.binding.machine import differences, this_machine
 from maskdsl.binding.made import write_kernel
+from maskdsl.binding.opened import _described
 
 TEXT = """
 variant own(document: int[batch, position], slope: float[head], logit: float[head]) {
@@ -187,17 +188,26 @@ class TestPackage:
             maskdsl.open(folder)
         asked: list[CallShape] = []
         monkeypatch.setattr("maskdsl.binding.made.write_kernel", rewriting(folder, asked))
+        before = (folder / PACKAGE).stat().st_ino
         with pytest.raises(maskdsl.MaskError, match="E0710"):
             maskdsl.open(folder, recompile=True)
         assert asked == [CallShape(1, 4, 2, 32, 64, 64)]
+        assert (folder / PACKAGE).stat().st_ino != before
+        told = json.loads((folder / MANIFEST).read_text())
+        assert sorted(told["files"]) == sorted(f.name for f in folder.iterdir())
+        assert "#include" in (folder / "kernel.cpp").read_text() and "def make_mask_mod" in (folder / "mods.py").read_text()
+        assert told["versions"]["torch"] == torch.__version__ and (told["seconds"], told["error"]) == ({}, None)
 
 
 def rewriting(folder: Path, asked: list[CallShape]) -> Callable[..., artifact.Section]:
-    """A `write_kernel` that compiles nothing: it gives back what is there."""
+    """A `write_kernel` that compiles nothing: it gives what is in the folder."""
     section = artifact.read_section(folder, artifact.read_manifest(folder))
+    there = {name: (folder / name).read_bytes() for name in section.files}
 
-    def write(folder: Path, variant: object, call: CallShape, dtypes: dict[str, str]) -> artifact.Section:
+    def write(made: Path, variant: object, call: CallShape, dtypes: dict[str, str]) -> artifact.Section:
         asked.append(call)
+        for name, content in there.items():
+            (made / name).write_bytes(content)
         return section
 
     return write
@@ -226,6 +236,27 @@ def test_caches_serve_where_no_package_can_be_built(tmp_path: Path, monkeypatch:
 
 
 # ---------------------------------------------------------------- parts
+
+
+@pytest.mark.parametrize("text", ["", "NaN", "[1]", "{}", "[" * 100_000, '{"artifact": null}', '{"artifact": "x"}', "\udcff"])
+def test_a_manifest_that_is_none_is_told(tmp_path: Path, text: str) -> None:
+    (tmp_path / MANIFEST).write_text(text, errors="surrogateescape")
+    with pytest.raises(maskdsl.MaskError, match="E0711"):
+        maskdsl.open(tmp_path)
+
+
+def test_a_folder_of_artifacts_names_one(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / MANIFEST).write_text("{}")
+    with pytest.raises(maskdsl.MaskError, match=r"E0107(.|\n)*such as `.*/a`"):
+        maskdsl.open(tmp_path)
+
+
+def test_a_description_that_was_edited_is_told(tmp_path: Path) -> None:
+    for definition in ({}, {"definition": "x"}, {"definition": {"name": "m"}}):
+        with pytest.raises(maskdsl.MaskError, match="E0711"):
+            _described(tmp_path, definition)
 
 
 def test_what_makes_two_machines_differ() -> None:

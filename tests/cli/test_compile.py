@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from terminal import ROOT, run
 
+import maskdsl
+from maskdsl.binding.artifact import CallShape, Section
 from maskdsl.cli.compile_report import spelt_time
 from maskdsl.cli.measure import MOST_LANES, Shape, _slices
 
@@ -115,12 +117,16 @@ def test_large_calls_are_compared_at_both_ends(rows: int, slices: list[tuple[int
 def test_a_wrong_kernel_is_a_fault_of_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from maskdsl.cli import measure, program
 
-    def compile_wrong(trial: object, shape: Shape, dtype: str, device: str, begin: object, folder: object) -> measure.Measured:
-        return measure.Measured(shape, dtype, device, "", ("",), math.inf, math.inf, 1, 1.0, 1.0)
+    def compile_wrong(trial: object, shape: Shape, dtype: str, device: str, *_: object) -> measure.Measured:
+        section = Section("package", {}, CallShape(1, 1, 1, 1, 1, 1), {}, None, (), "", {})
+        return measure.Measured(shape, dtype, device, "", ("",), math.inf, math.inf, 1, 1.0, 1.0, section)
 
     monkeypatch.setattr(measure, "measure", compile_wrong)
     assert program.run(["compile", "causal", "-o", str(tmp_path)]) == 3
-    assert json.loads((tmp_path / "manifest.json").read_text())["error"]["relative"] is None
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest["error"]["relative"] is None and manifest["artifact"] is None
+    with pytest.raises(maskdsl.MaskError, match="E0711"):
+        maskdsl.open(tmp_path)
 
 
 TIMES = [(12.34, "12.3 s"), (0.0456, "45.6 ms"), (7.8e-5, "78 µs"), (2e-8, "0.02 µs")]
@@ -141,5 +147,5 @@ def test_a_constant_that_is_not_finite_is_text_in_the_manifest(tmp_path: Path) -
     registry = Registry()
     trial = make_trial(*checked_definition(registry.read(tmp_path / "a.mask"), "s", registry), Wish(lengths=(4, 4)))
     measured = Measured(Shape(1, 1, 1, 16, 4, 4), "float32", "cpu", "", (), 0.0, 0.0, 4, 1.0, 1.0)
-    assert json.loads(json.dumps(describe(trial, measured, []), allow_nan=False))["constants"] == {"low": "-inf"}
+    assert json.loads(json.dumps(describe(trial, measured, tmp_path), allow_nan=False))["constants"] == {"low": "-inf"}
     assert np.isneginf(trial.variant.constants == () and -np.inf)
