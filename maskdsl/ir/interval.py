@@ -32,6 +32,9 @@ ROUNDING = 2.0**-20
 APPROXIMATE = 2.0**-12
 """Relative width given to exp, log, tanh and the like, which machines approximate differently."""
 
+SMALLEST_NORMAL = 2.0**-126
+"""What is nearer to zero is a denormal in float32."""
+
 TINY = 2.0**-100
 """Absolute width for results that a machine may flush to zero."""
 
@@ -133,9 +136,11 @@ def of_literal(node: Literal) -> Interval:
 
 
 def is_rounded(value: float) -> bool:
-    """Whether float32 does not hold a float: kernels read another number than the reference does."""
+    """Whether kernels may read another number than the reference does: float32 does not hold it, or it is a denormal
+    there, which some of them take for zero.
+    """
     with np.errstate(over="ignore", under="ignore"):
-        return value == value and float(np.float32(value)) != value
+        return value == value and (float(np.float32(value)) != value or 0 < abs(value) < SMALLEST_NORMAL)
 
 
 def unknown(scalar: Scalar) -> Interval:

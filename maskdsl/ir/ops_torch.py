@@ -6,9 +6,13 @@ result keeps its dtype whatever torch's default dtype is, and nothing traps in a
 
 from __future__ import annotations
 
+import numpy as np
+
 from maskdsl.ir.emission import Argument, Writer, by_type
 from maskdsl.ir.nodes import Value
 from maskdsl.ir.types import BOOL, FLOAT, INT
+
+LARGEST_FLOAT = float(np.finfo(np.float32).max)
 
 TORCH_SUPPORT: dict[str, str] = {
     "floor_divide": '''\
@@ -80,7 +84,13 @@ def bit_length(x):
 
 
 def torch_literal(value: Value) -> str:
-    """A Python literal for emitted torch code, negative numbers in parentheses."""
+    """A Python literal for emitted torch code, negative numbers in parentheses.
+
+    A float beyond float32 is the float32 next to it, perhaps infinite: `torch.clamp` and others refuse it as it is.
+    """
+    if isinstance(value, float) and abs(value) > LARGEST_FLOAT:
+        with np.errstate(over="ignore"):
+            value = float(np.float32(value))
     if isinstance(value, float) and (value != value or abs(value) == float("inf")):
         return "torch.nan" if value != value else "torch.inf" if value > 0 else "(-torch.inf)"
     return f"({value!r})" if value < 0 else repr(value)

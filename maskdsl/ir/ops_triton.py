@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from maskdsl.ir.emission import Argument, Writer, by_type
+from maskdsl.ir.interval import SMALLEST_NORMAL
 from maskdsl.ir.nodes import Value
 from maskdsl.ir.types import FLOAT
 
@@ -115,9 +116,6 @@ def bit_length(x):
 }
 """Functions that emitted expressions call, by name."""
 
-_SMALLEST = 2.0**-126
-
-
 def triton_literal(value: Value) -> str:
     """A literal for a kernel: a float is rounded to float32, for Triton would take others for float64."""
     if not isinstance(value, float):
@@ -126,7 +124,7 @@ def triton_literal(value: Value) -> str:
         single = float(np.float32(value))
     if not math.isfinite(single):
         return 'float("nan")' if math.isnan(single) else 'float("inf")' if single > 0 else '(-float("inf"))'
-    single = single if abs(single) >= _SMALLEST else 0.0
+    single = single if abs(single) >= SMALLEST_NORMAL else 0.0
     return f"({single!r})" if single < 0 else repr(single)
 
 

@@ -6,15 +6,17 @@
     mask starts(start: int[n]) = q == start[0] or q == start[1] or q == start[2]
 
 Law: a bounded quantifier is the join of its bodies; over no number at all `any` is false, `all` true and `sum` 0. The
-join is a balanced tree, so that depth grows with the logarithm only. Only what reads the variable is copied.
+join is a balanced tree, so that depth grows with the logarithm only; floats that are known are added in order, as the
+reference adds them, for the order decides how they round. Only what reads the variable is copied.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial, reduce
 
-from maskdsl.ir.nodes import Literal, Node, Quantified, Size, Symbol, Variant
-from maskdsl.ir.ops import make
+from maskdsl.ir.nodes import Literal, Node, Op, Quantified, Size, Symbol, Variant
+from maskdsl.ir.ops import fold_literals, make
 from maskdsl.ir.reads import symbols_read
 from maskdsl.ir.substitute import NODE_LIMIT, too_large
 from maskdsl.ir.types import BOOL, FLOAT, INT
@@ -60,7 +62,7 @@ class _Unroller:
         if stop - start > LONGEST_RANGE:
             raise _too_long(node, stop - start)
         copies = self._copies(node, range(start, stop))
-        return join(copies, lambda x, y: make(_JOINS[node.kind], x, y, span=node.span)) or _of_nothing(node)
+        return _sum_of_literals(node, copies) or join(copies, partial(_pair, node)) or _of_nothing(node)
 
     def _number(self, bound: Node) -> int | None:
         """The value of a bound, if the sizes in it are known."""
@@ -94,6 +96,19 @@ def _copy(node: Quantified, copied: Sequence[Node], number: int) -> Node:
     return made.get(id(node.body), node.body)
 
 
+def _pair(node: Quantified, x: Node, y: Node) -> Op:
+    return make(_JOINS[node.kind], x, y, span=node.span)
+
+
+def _sum_of_literals(node: Quantified, copies: Sequence[Node]) -> Literal | None:
+    """The sum of floats that are all known, perhaps none; None for others."""
+    known = [c for c in copies if isinstance(c, Literal)]
+    if node.type is not FLOAT or len(known) < len(copies):
+        return None
+    zero = Literal(0.0, FLOAT, node.span)
+    return reduce(lambda total, c: Literal(fold_literals("add", total, c), FLOAT, node.span), known, zero)
+
+
 def join(nodes: Sequence[Node], pair: Callable[[Node, Node], Node]) -> Node | None:
     """The nodes joined two by two in a balanced tree, in order; None for none."""
     while len(nodes) > 1:
@@ -105,7 +120,7 @@ def join(nodes: Sequence[Node], pair: Callable[[Node, Node], Node]) -> Node | No
 def _of_nothing(node: Quantified) -> Literal:
     if node.type is BOOL:
         return Literal(node.kind == "all", BOOL, node.span)
-    return Literal(0.0 if node.type is FLOAT else 0, node.type, node.span)
+    return Literal(0, node.type, node.span)
 
 
 def _too_long(node: Quantified, count: int) -> MaskError:

@@ -188,6 +188,16 @@ def test_rounded_floats_leave_a_margin() -> None:
         assert not value_of(verdict.lo, symbols, wide=True) and value_of(verdict.hi, symbols, wide=True)
 
 
+@pytest.mark.parametrize("value", [0.1, 16777217.0, 1e39, 1e-46, 2.0**-140, -(2.0**-127)])
+def test_literals_that_kernels_read_otherwise_leave_a_margin(value: float) -> None:
+    """Rounded to float32, or taken for zero where it is a denormal, as Triton's literals are."""
+    with np.errstate(over="ignore"):
+        read = float(np.float32(value)) if abs(value) > 1e-37 else 0.0
+    found = of_literal(literal(value))
+    ends = [value_of(bound, {}, wide=True) for bound in (found.lo, found.hi)]
+    assert ends[0] <= min(value, read) and max(value, read) <= ends[1] and not found.is_point
+
+
 def test_wrapping_is_checked_where_limits_do_not_rule_it_out() -> None:
     """`q - first` with an int32 table: exact for sane values, any int for others."""
     first = Interval(Symbol("f_lo"), Symbol("f_hi"))

@@ -143,6 +143,17 @@ def test_literals_read_back() -> None:
         assert eval(f"2 ** {torch_literal(-2)}", {}) == 0.25
 
 
+def test_floats_beyond_float32_are_the_nearest_of_float32() -> None:
+    """torch refuses others in `torch.clamp` and `torch.full_like`."""
+    largest = float(np.finfo(np.float32).max)
+    for value, text in ((1e39, "torch.inf"), (-1e39, "(-torch.inf)"), (3.4028235e38, repr(largest)), (1e-46, "1e-46")):
+        assert torch_literal(value) == text
+    x = torch.tensor([0.5, float("inf")])
+    for value, read in ((1e39, float("inf")), (3.4028235e38, largest)):
+        least = emitted(next(f for f in TABLE if f.name == "min"), (FLOAT, FLOAT), (None, value))(x)
+        assert least.tolist() == [0.5, read]
+
+
 @dataclass(frozen=True)
 class Use:
     """One row on its own tensors, with literals where they are not None."""

@@ -140,6 +140,14 @@ def test_quantifiers_over_nothing() -> None:
     assert body("unroll_quantifiers", "sum(i + q for i in range(0)) == k") == "0 == k"
 
 
+def test_known_floats_are_added_in_order() -> None:
+    """Ten times 0.1 is 1.0 in a balanced tree, and 0.9999999999999999 one after another, as the reference adds."""
+    total = sum([0.1] * 10)
+    assert total < 1.0
+    assert body("unroll_quantifiers", "sum(0.1 for i in range(10)) <= k") == f"{total} <= k"
+    assert body("unroll_quantifiers", "sum(0.1 * i for i in range(0)) <= k") == "0.0 <= k"
+
+
 def test_nested_quantifiers() -> None:
     text = "any(all(q + i < k + j for j in range(2)) for i in range(2))"
     parts = [f"(q + {i} < k + 0 and q + {i} < k + 1)" for i in range(2)]
