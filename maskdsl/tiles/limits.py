@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from maskdsl.ir.interval import Interval, point, unknown
+from maskdsl.ir.interval import Interval, of_literal, unknown
 from maskdsl.ir.nodes import Literal, Lookup, Node, Op, Symbol, literal
 from maskdsl.ir.ops import OPS
 from maskdsl.ir.types import INT, Table
@@ -88,7 +88,7 @@ def _static(root: Node, limits: Limits) -> Interval:
 def _static_of(node: Node, limits: Limits) -> Interval:
     match node:
         case Literal():
-            return point(node)
+            return of_literal(node)
         case Symbol(type=type) if type is INT:
             return Interval(literal(POSITIONS[0]), literal(POSITIONS[1]))
         case Lookup(table=table) if table.type is INT:

@@ -29,6 +29,8 @@ LAST = "size(n) - 1"
 EDGES = [-(2**31), -(2**31) + 1, -(2**30) - 1, -(2**26) - 1, -(2**26), -1, 0, 1, 7, 2**26, 2**30, 2**31 - 2, 2**31 - 1]
 NUMBERS = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -2.5, 3.4e38, -3.4e38, 1e-40, -1e-40, 16777217.0, 0.1]
 
+WRAPS = "int(min(f[k], 2147483000.0)) + 647 > int(min(f[k], 2147483000.0))"
+
 small = st.integers(1, 12)
 ints = st.one_of(st.integers(-3, 12), st.sampled_from(EDGES[1:]))
 floats = st.sampled_from(("0.0", "1.0", "-2.5", "0.1", "1e30", "1e-40", "16777216.0", "1e39", "inf", "-inf"))
@@ -126,6 +128,7 @@ def draw_tables(rng: np.random.Generator, position: int, kv_heads: int, n: int) 
 @example(text="f[k] == 0.1", lengths=(1, 1), blocks=(1, 1), seed=310)  # float32 rounds the literal, and the table holds it
 @example(text="f[k] <= sum(0.1 for i in range(10))", lengths=(1, 1), blocks=(1, 1), seed=15)  # more than the sum, just
 @example(text="min(f[k], 1e39) < 2.0", lengths=(4, 4), blocks=(2, 2), seed=1)  # beyond float32, where torch refuses it
+@example(text=WRAPS, lengths=(1, 1), blocks=(1, 1), seed=6)  # float32 rounds 2147483000.0 up, and the sum wraps
 @settings(max_examples=PROGRAMS, deadline=None, suppress_health_check=list(HealthCheck))
 def test_hostile_tables(text: str, lengths: tuple[int, int], blocks: tuple[int, int], seed: int) -> None:
     rng = np.random.default_rng(seed)
