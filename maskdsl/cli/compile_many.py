@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -45,7 +46,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a job ended: nothing in `problem`, or a diagnostic's first line; the size is that of its folder."""
+    """How a job ended: nothing in `problem`, or a diagnostic's first line; the size is that of its folder.
+
+    `fault` says that the problem is maskdsl's own, or that something ended the process.
+    """
 
     name: str
     folder: str
@@ -54,6 +58,7 @@ class Outcome:
     bytes: int = 0
     problem: str = ""
     told: str = ""
+    fault: bool = False
 
     def plain(self) -> dict[str, Any]:
         """The outcome for machines."""
@@ -63,15 +68,15 @@ class Outcome:
 def compile_many(words: Sequence[str], output: Path, options: Sequence[str], jobs: int | None, as_json: bool) -> None:
     """Compile every definition of the files, folders and names, and print what became of each.
 
-    Raises Exit where a definition was not compiled, or a file not read.
+    Raises Exit where a definition was not compiled, or a file not read; 3 for a fault of our own.
     """
     found, unread = _jobs(words, output)
     at_once = max(1, min(jobs or _fitting(), len(found)))
     begun, outcomes = time.perf_counter(), list[Outcome]()
-    with Bar(quiet=as_json) as bar:
+    with Bar(quiet=as_json, lines=True) as bar:
         for outcome in _run_all(found, options, at_once):
             outcomes.append(outcome)
-            bar.tell(len(outcomes), len(found), outcome.name)
+            bar.tell(len(outcomes), len(found), outcome.name if bar.draws else _row(outcome))
     order = {job.folder: number for number, job in enumerate(found)}
     outcomes.sort(key=lambda o: order[Path(o.folder)])
     for problem in unread:
@@ -83,6 +88,8 @@ def compile_many(words: Sequence[str], output: Path, options: Sequence[str], job
             print(told, end="\n\n", file=sys.stderr)
         print("\n".join(table(outcomes)), end="\n\n")
         print(_summary(outcomes, len(unread), time.perf_counter() - begun, at_once))
+    if any(o.fault for o in outcomes):
+        raise typer.Exit(Exit.FAULT)
     if unread or any(o.problem for o in outcomes):
         raise typer.Exit(Exit.DIAGNOSTICS)
 
@@ -90,7 +97,11 @@ def compile_many(words: Sequence[str], output: Path, options: Sequence[str], job
 def table(outcomes: Sequence[Outcome]) -> list[str]:
     """A line for each: its name, its time, and its size or why there is none."""
     width = max((len(o.name) for o in outcomes), default=0)
-    return [f"{o.name:{width}}  {o.seconds:6.1f} s  {_result(o)}" for o in outcomes]
+    return [_row(o, width) for o in outcomes]
+
+
+def _row(outcome: Outcome, width: int = 0) -> str:
+    return f"{outcome.name:{width}}  {outcome.seconds:6.1f} s  {_result(outcome)}"
 
 
 def _result(outcome: Outcome) -> str:
@@ -172,11 +183,24 @@ def _run(job: Job, options: Sequence[str], environment: dict[str, str]) -> Outco
     done = subprocess.run([*words, *options], env=environment, capture_output=True, text=True)
     seconds = time.perf_counter() - begun
     if done.returncode:
-        first = next((line for line in done.stderr.splitlines() if line.startswith("error")), "")
-        told = done.stderr.strip() or f"its process ended with {done.returncode}"
-        return Outcome(job.name, str(job.folder), seconds, problem=first or told.splitlines()[-1], told=told)
+        return _failed(job, seconds, done.returncode, done.stderr.strip())
     kind = json.loads(done.stdout)["artifact"]["kind"]
     return Outcome(job.name, str(job.folder), seconds, kind, _size(job.folder))
+
+
+def _failed(job: Job, seconds: float, code: int, said: str) -> Outcome:
+    """The outcome of a process that ended with a code, below 0 for a signal, and said this on standard error."""
+    how = f"its process was ended by {_signal(-code)}" if code < 0 else f"its process ended with {code}"
+    first = next((line for line in said.splitlines() if line.startswith("error")), "")
+    told = f"{job.name}: {how}\n\n{said}".strip() if code < 0 else said or f"{job.name}: {how}"
+    fault = code not in (Exit.DIAGNOSTICS, Exit.USAGE)
+    return Outcome(job.name, str(job.folder), seconds, problem=first or how, told=told, fault=fault)
+
+
+def _signal(number: int) -> str:
+    """A signal's name; the system ends those with SIGKILL that take more memory than there is."""
+    named = signal.Signals(number).name if number in {*signal.Signals} else f"signal {number}"
+    return f"{named}, as when memory runs out: fewer `--jobs` take less" if named == "SIGKILL" else named
 
 
 def _size(folder: Path) -> int:

@@ -48,6 +48,9 @@ def test_one_that_fails_does_not_stop_the_rest(
     assert run_here(words) == 1
     told = capsys.readouterr()
     assert "E0102" in told.err and "the whole story" in told.err
+    rows = [line for line in told.err.splitlines() if line[1:3] == "/5"]
+    assert [r[0] for r in rows] == ["1", "2", "3", "4", "5"]
+    assert {r[4:] for r in rows} >= {"b.near    12.3 s  package, 2.5 MB", "open     0.5 s  error[E0209]: `open` needs `n`"}
     lines = told.out.splitlines()
     assert lines[:4] == [
         "a.near    12.3 s  package, 2.5 MB",
@@ -60,6 +63,28 @@ def test_one_that_fails_does_not_stop_the_rest(
     monkeypatch.setattr(compile_many, "_run", lambda job, *_: Outcome(job.name, str(job.folder), 1.0, "package", 5))
     assert run_here([*words, "--json"]) == 0
     assert [o["name"] for o in json.loads(capsys.readouterr().out)] == ["a.near", "other", "b.near", "open", "s"]
+
+
+JOB = compile_many.Job("a", "a.mask:a", Path("out/a"))
+ENDS = [
+    (1, "error[E0209]: no\n --> a.mask", "error[E0209]: no", "error[E0209]: no\n --> a.mask", 1),
+    (2, "", "its process ended with 2", "a: its process ended with 2", 1),
+    (3, "error[E0001]: oh", "error[E0001]: oh", "error[E0001]: oh", 3),
+    (-9, "compiling …", "its process was ended by SIGKILL, as when memory runs out: fewer `--jobs` take less",
+     "a: its process was ended by SIGKILL, as when memory runs out: fewer `--jobs` take less\n\ncompiling …", 3),
+    (-11, "", "its process was ended by SIGSEGV", "a: its process was ended by SIGSEGV", 3),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "said", "problem", "told", "exit"), ENDS)
+def test_how_a_process_ended_is_told(
+    code: int, said: str, problem: str, told: str, exit: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = compile_many._failed(JOB, 1.0, code, said)
+    assert (found.problem, found.told) == (problem, told)
+    monkeypatch.setattr(compile_many, "_run", lambda *_: found)
+    monkeypatch.setattr(compile_many, "_jobs", lambda *_: ([JOB], []))
+    assert run_here(["compile", str(folder), "-o", "out"]) == exit
 
 
 def test_long_reasons_are_cut() -> None:
