@@ -123,7 +123,8 @@ def training_graphs(function: Callable[..., Tensor], inputs: tuple[Tensor, ...])
 
     backend = aot_autograd(fw_compiler=keep, bw_compiler=keep, decompositions=select_decomp_table)
     torch._dynamo.reset()
-    with any_device():
+    with any_device(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # torch warns of what it does at tracing time
         out = torch.compile(function, backend=backend, fullgraph=True, dynamic=False)(*inputs)
         if out.requires_grad:
             out.sum().backward()

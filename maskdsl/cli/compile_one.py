@@ -5,6 +5,7 @@ Not here: compiling and measuring (`measure`), what is written (`artifact`) and 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,22 +82,20 @@ def trial_of(what: str, wanted: Wanted) -> Trial:
     """The definition with what was set, its defaults and random tables, at the sizes of the call.
 
     With examples allowed, arguments that are neither set nor have a default are an example's, and so are the lengths
-    where the definition is for no others. Raises MaskError as `make_trial` does.
+    and heads where the definition is for no others. Raises MaskError as `make_trial` does.
     """
     target = find_target(what, shared())
     module, variant = checked_definition(target.source, target.name, shared())
     shape = wanted.shape
     lengths = (shape.q_len, shape.kv_len)
     wish = Wish(parse_settings(wanted.settings), lengths, shape.batch, shape.heads, shape.kv_heads, examples=False)
-    try:
-        return make_trial(module, variant, wish)
-    except MaskError:
-        if not wanted.examples:
-            raise
-    try:
-        return make_trial(module, variant, replace(wish, examples=True))
-    except MaskError:
-        return make_trial(module, variant, replace(wish, examples=True, lengths=None))
+    shown = replace(wish, examples=True)
+    other = replace(shown, lengths=None)
+    ways = (wish, shown, replace(shown, kv_heads=None), other, replace(other, kv_heads=None))
+    for way in ways if wanted.examples else ():
+        with suppress(MaskError):
+            return make_trial(module, variant, way)
+    return make_trial(module, variant, shown if wanted.examples else wish)
 
 
 def _measured(trial: Trial, wanted: Wanted, folder: Path, steps: Steps) -> Measured | Offline:

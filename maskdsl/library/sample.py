@@ -15,12 +15,16 @@ from maskdsl.ir.nodes import Literal, Node, Variant
 from maskdsl.ir.types import BUILT_IN_AXES, Table
 from maskdsl.ir.walk import topological
 from maskdsl.library.sample_facts import about_sizes, compared_with_sizes, hold
+from maskdsl.library.sample_sight import part_that_sees
 from maskdsl.library.sample_styles import Scene, Style, Values, cast, styles_of
 from maskdsl.meaning.facts import all_facts
 from maskdsl.source.diagnostic import Diagnostic, MaskError
 
 MOST_DRAWS, MOST_SIZES = 400, 4000
 """Draws of tables, and of sizes for fresh axes, before giving up."""
+
+MOST_SEEN, ENOUGH = 24, 0.5
+"""Draws that satisfy the facts and are looked at, and the part of the queries that must see a key for the last one."""
 
 MOST_ELEMENTS = 1 << 28
 """How large a table may be that is made up: with this many it takes one or two GB while it is drawn."""
@@ -31,6 +35,7 @@ def sample_tables(
 ) -> dict[Table, Values]:
     """Random tables beside those given, for a variant whose constants are fixed: int32, float32 or bool.
 
+    They are such that many queries see a key, if some of the first draws are: else a trial would show nothing.
     `sizes` gives `batch`, `head`, `kv_head` and `position` at least; axes that it lacks get sizes that the facts
     allow. Raises MaskError E0605 when no draw satisfies the facts, and for tables that are too large to make up.
     """
@@ -38,14 +43,29 @@ def sample_tables(
     wanted = tuple(t for t in variant.tables if t not in fixed)
     if not wanted:
         return {}
+    best, most = None, -1.0
+    for tables, known in islice(_draws_that_hold(variant, wanted, sizes, fixed, seed), MOST_SEEN):
+        sees = part_that_sees(variant, {**fixed, **tables}, known)
+        if sees > most:
+            best, most = tables, sees
+        if sees >= ENOUGH:
+            break
+    if best is None:
+        raise MaskError(_none_found(variant))
+    return best
+
+
+def _draws_that_hold(
+    variant: Variant, wanted: Sequence[Table], sizes: Mapping[str, int], fixed: Mapping[Table, Values], seed: int
+) -> Iterator[tuple[dict[Table, Values], dict[str, int]]]:
+    """Tables that satisfy the facts, and the sizes of all axes: the most telling styles first."""
     facts, random = all_facts(variant), np.random.default_rng(seed)
     for known in islice(_sizes_that_hold(wanted, sizes, about_sizes(facts)), 3):
         _verify_small(wanted, known)
         for styles in islice(_mixtures(wanted), MOST_DRAWS // 3):
             tables = _draw(wanted, styles, known, random)
             if hold(facts, {**fixed, **tables}, known):
-                return tables
-    raise MaskError(_none_found(variant))
+                yield tables, known
 
 
 def shape_of(table: Table, sizes: Mapping[str, int]) -> tuple[int, ...]:

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from maskdsl.backends import reference
+from maskdsl.cli.compile_one import Wanted, trial_of
+from maskdsl.cli.measure import Shape
 from maskdsl.cli.show import describe, drawing
 from maskdsl.cli.trial import Trial, Wish, checked_definition, make_trial
 from maskdsl.cli.view import view
@@ -14,6 +16,7 @@ from maskdsl.source.diagnostic import MaskError
 from maskdsl.source.text import Source
 
 REGISTRY = Registry()
+CALL = Wanted((), "cpu", "float32", Shape(1, 4, 4, 16, 64, 64), examples=True)
 TEXT = """
 mask near(inner: mask, start: int[batch], window: int, deep: int = 2) = inner and q - k < window * deep + start[b]
     requires window >= 1, start[b] >= 0
@@ -48,6 +51,24 @@ def test_every_shipped_definition_can_be_shown(entry: Entry, lengths: tuple[int,
         )[0, 0])  # fmt: skip
     assert "\n".join(describe(made, shown)).startswith(entry.name)
     assert drawing(shown, plain=True) and drawing(shown, plain=False)
+
+
+@pytest.mark.parametrize("entry", REGISTRY.entries(), ids=lambda e: e.name)
+def test_every_shipped_definition_can_be_compiled_with_the_rest(entry: Entry) -> None:
+    """At the sizes of `maskdsl compile FOLDER`, and such that the kernel has something to compute."""
+    made = trial_of(entry.full_path if entry.source.path is None else f"{entry.source.path}:{entry.name}", CALL)
+    seen = reference.mask(
+        made.variant, b=made.sizes["batch"], h=made.sizes["head"], q=made.q_len, k=made.kv_len, tables=made.tables,
+        sizes=made.sizes,
+    )  # fmt: skip
+    assert seen.any()
+
+
+def test_an_example_for_other_heads_or_lengths_decides_them() -> None:
+    found = {n: trial_of(n, CALL) for n in ("swin", "nat", "causal")}
+    assert {n: (t.sizes["head"], t.sizes["kv_head"], t.q_len) for n, t in found.items()} == {
+        "swin": (1, 1, 4), "nat": (1, 1, 64), "causal": (4, 4, 64),
+    }  # fmt: skip
 
 
 def test_what_is_left_open_comes_from_the_example() -> None:

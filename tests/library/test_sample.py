@@ -9,6 +9,7 @@ from maskdsl.backends import reference
 from maskdsl.ir.nodes import Variant
 from maskdsl.library.registry import Registry
 from maskdsl.library.sample import sample_tables
+from maskdsl.library.sample_sight import part_that_sees
 from maskdsl.library.sample_styles import BOOL_STYLES, FLOAT_STYLES, INT_STYLES, SHORT_STYLES, Scene
 from maskdsl.meaning.instantiate import instantiate
 from maskdsl.source.diagnostic import MaskError
@@ -105,3 +106,19 @@ def test_facts_about_too_many_places_are_not_looked_at() -> None:
     variant = definition("mask m(t: int[n]) = t[0] < q - k requires q - k < 1000000, t[0] >= 0")
     with pytest.raises(MaskError, match="speaks of 1,000,000,000,000 places here"):
         sample_tables(variant, {**SIZES, "position": 1_000_000})
+
+
+@pytest.mark.parametrize(
+    ("text", "least"),
+    [
+        ("mask m(low: int[batch, position], high: int[batch, position]) = low[b, q] <= k < high[b, q]", 0.5),
+        ("mask m(word: int[batch, position, words]) = k < size(words) * 32 and "
+         "bit_and(shift_right(word[b, q, clamp(k // 32, 0, size(words) - 1)], k % 32), 1) == 1", 0.5),
+        ("mask m(n: int[batch]) = k < n[b] and q < 0", 0.0),
+    ],
+)  # fmt: skip
+def test_draws_that_see_something_are_preferred(text: str, least: float) -> None:
+    fixed = definition(text)
+    tables = sample_tables(fixed, SIZES)
+    seen = reference.mask(fixed, b=2, h=1, q=40, k=40, tables=tables, sizes=SIZES)
+    assert part_that_sees(fixed, tables, {**SIZES, "words": 4}) == seen[-1, 0].any(axis=-1).mean() >= least
