@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -29,10 +30,22 @@ def exported(contract: Contract, mods: Mods, device: torch.device, options: Opti
     tensors = [_example(i, sizes, device) for i in contract.inputs]
     dims = {name: torch.export.Dim(re.sub(r"\W", "_", name), min=1) for name in contract.open}
     dynamic = [{n: dims[s] for n, s in enumerate(i.shape) if isinstance(s, str)} for i in contract.inputs]
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), warnings.catch_warnings(), _no_memory_of_operations():
         warnings.simplefilter("ignore", FutureWarning)  # torch warns of itself
         module = _Attention(contract, mods, options)
         return torch.export.export(module, (tensors,), dynamic_shapes=(dynamic,), strict=True)
+
+
+def _no_memory_of_operations() -> Any:
+    """Within the block, graphs are traced that do not remember the results of operations on shapes.
+
+    What torch 2.13 remembers it makes a tensor of, and asks for its size in the graph that is being traced: a product
+    of several free sizes is none of that graph's values (a table with two free axes, looked up in a mod).
+    """
+    import torch._dynamo.config as config
+
+    known = hasattr(config, "fake_tensor_cache_enabled")
+    return config.patch(fake_tensor_cache_enabled=False) if known else nullcontext()
 
 
 class _Attention(torch.nn.Module):  # type: ignore[misc]  # torch's types are not read

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,14 @@ import pytest
 import torch
 
 import maskdsl
-from maskdsl.backends import block_mask_triton, cuda_driver, flex_limits
+from maskdsl.backends import block_mask_triton, cuda_driver, flex_limits, offline
+from maskdsl.backends.exported import exported
 from maskdsl.backends.launched_calls import Plan
 from maskdsl.backends.launched_lists import LaunchedLists
-from maskdsl.binding import machine
-from maskdsl.binding.artifact import MANIFEST
+from maskdsl.backends.targets import TARGETS
+from maskdsl.binding import launched, machine, made
+from maskdsl.binding.artifact import MANIFEST, CallShape
+from maskdsl.binding.lowered import Lowering
 
 pytest.importorskip("triton")
 
@@ -93,6 +97,25 @@ def test_every_form_computes_what_the_definition_says(artifact: Path) -> None:
         words = line.split()
         assert "x".join(words[:3]) == sizes and float(words[3]) < 2e-6, line
         assert words[4].startswith("lists") and words[5].startswith(form), line
+
+
+@pytest.mark.parametrize("text", [
+    "score s(bias: float[queries, keys]) = score + bias[clamp(q, 0, size(queries) - 1), clamp(k, 0, size(keys) - 1)]",
+    "mask m(seen: bool[batch, n, n]) = seen[b, clamp(q, 0, size(n) - 1), clamp(k, 0, size(n) - 1)]",
+    "mask m(bits: int[batch, n, words]) = bits[b, clamp(q, 0, size(n) - 1), clamp(k, 0, size(words) - 1)] == 1",
+])  # fmt: skip
+def test_tables_of_several_free_sizes_are_traced(text: str) -> None:
+    lowering = Lowering(maskdsl.compile(text).variant)
+    call = CallShape(2, 4, 4, 32, 128, 128, dtype="bfloat16", device="cuda", target="sm_90")
+    *_, last = launched.variations(call, made.free_sizes(lowering))
+    tables = partial(made._bound_tables, lowering, tables=None, dtypes={})
+    wanted = launched._Made.of(lowering, last, tables, TARGETS["sm_90"]).wanted(last)
+    with offline.any_device():
+        options = (*wanted.options, ("FORCE_USE_FLEX_ATTENTION", True))
+        program = exported(wanted.contract, wanted.mods, torch.device("cpu"), options)
+        _, inputs = offline.exported_graph(program)
+    assert len(inputs) == len(wanted.contract.inputs)
+    assert sum(not isinstance(n, int) for n in inputs[-1].shape) >= 2
 
 
 # ---------------------------------------------------------------- opening
