@@ -8,9 +8,9 @@ Jobs: `copy`; `plan` of 256 requests x 8192 and of prefill; `host` time of a ste
 `decode zipf` of 64 requests, up to 8192 keys each, 32/8 heads, head_dim 128, bfloat16, at pages of 128, 16 and 64;
 `prefill` of 4 x 2048 new tokens on 6144 cached ones. --only takes a job's name, such as `decode zipf`, or a part of it
 with the page, such as `prefill page 128`. Outputs are held against float64 first. `serving_DEVICE.json` under --out
-(`serving_search_DEVICE.json` of a search) is written after every job, and --resume goes on from it. A job that breaks
-is written down, and the next one runs, in a process of its own if the GPU is lost. Ends with 1 if anything is broken,
-wrong or waiting.
+(`serving_search_DEVICE.json` of a search) is written after every job, and --resume goes on from it, with what broke
+before at the end. A job that breaks is written down, and the next one runs, in a process of its own if the GPU is lost
+or does not answer. Ends with 1 if anything is broken, wrong or waiting.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import argparse
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -36,8 +36,8 @@ from benchmarks.serving_report import PAGES, lines_of, report
 LOST = 3
 """How a process ends whose GPU answers no more."""
 
-LONGEST = 90.0
-"""Seconds that a job may go on after the last minute in which one may begin."""
+LONGEST = 120.0
+"""Seconds after which a job is given up: the first one compiles for longest."""
 
 Job = Callable[[measure.Bench, Done], None]
 
@@ -55,9 +55,10 @@ def jobs(size: Size, search: bool) -> dict[Key, Job]:
             add(f"decode {kind}", page, measure.measure_decode, kind)
         if page == 128 or size is not FULL:
             add("prefill", page, measure.measure_prefill)
-    for page in (16, 128) if size is FULL else pages:
-        add("plan", page, measure.measure_plans)
-    add("host", 16, measure.measure_host)
+        if page != 64:
+            add("plan", page, measure.measure_plans)
+        if page == pages[0]:
+            add("host", 16, measure.measure_host)
     for page in pages[1:]:
         add("prefill", page, measure.measure_prefill)
     if search:
@@ -74,7 +75,7 @@ def main() -> int:
     """Run what is not done yet, print and write what came out."""
     options = read_options()
     size = {"cuda": QUICK if options.quick else FULL, "cpu": TINY}[options.device]
-    chosen = choose(jobs(size, searches(options)), options.only)
+    chosen = choose(jobs(size, searches(options)), options.only, options.last)
     if not options.child:
         return watch(options, chosen, full=size is FULL and not searches(options))
     record = Record.open(file_of(options), about(options.device), options.resume)
@@ -119,6 +120,8 @@ def watch(options: argparse.Namespace, chosen: dict[Key, Job], *, full: bool) ->
     """Lets a process do the jobs, and another one those behind the job that the first did not survive."""
     path, versions = file_of(options), about(options.device)
     record = Record.open(path, versions, options.resume)
+    options.last = [name_of(key) for key in record.jobs if not record.finished(key)]
+    chosen = last_ones(chosen, options.last)
     record.jobs = {key: done for key, done in record.jobs.items() if record.finished(key)}
     record.save()
     deadline = time.monotonic() + 60 * options.minutes
@@ -133,7 +136,8 @@ def watch(options: argparse.Namespace, chosen: dict[Key, Job], *, full: bool) ->
         if ended == 0 or first is None:
             break
         if ended != LOST:
-            record.add(first, Done(broken=[f"the process ended with {ended}"]))
+            told = f"the process ended with {ended}" if isinstance(ended, int) else ended
+            record.add(first, Done(broken=[told]))
             print("\n".join(lines_of(first, record.jobs[first])), flush=True)
     left = [key for key in chosen if key not in record.jobs]
     record.save(left)
@@ -141,24 +145,42 @@ def watch(options: argparse.Namespace, chosen: dict[Key, Job], *, full: bool) ->
 
 
 def run_child(options: argparse.Namespace, minutes: float) -> int | str:
-    """How a process ended that did the jobs, or that it went on for too long."""
+    """How a process ended that did the jobs, or that one of them went on for too long."""
     command = [sys.executable, __file__, "--child", "--resume", "--device", options.device, "--out", str(options.out)]
     command += [*(["--quick"] if options.quick else []), *(["--only", *options.only] if options.only else [])]
-    command += ["--minutes", str(minutes)]
-    try:
-        limit = 60 * minutes + LONGEST
-        return subprocess.run(command, check=False, env=environment(options.device), timeout=limit).returncode
-    except subprocess.TimeoutExpired:
-        return "no answer in time"
+    command += ["--minutes", str(minutes), *(["--last", *options.last] if options.last else [])]
+    child = subprocess.Popen(command, env=environment(options.device))
+    path, written, since = file_of(options), 0, time.monotonic()
+    while True:
+        try:
+            return child.wait(1.0)
+        except subprocess.TimeoutExpired:
+            now = path.stat().st_mtime_ns
+            written, since = now, time.monotonic() if now != written else since
+        if time.monotonic() - since > LONGEST:
+            child.kill()
+            child.wait()
+            return f"no answer in {LONGEST:.0f} seconds"
 
 
-def choose(made: dict[Key, Job], only: list[str]) -> dict[Key, Job]:
+def name_of(key: Key) -> str:
+    """What --only calls a job."""
+    return f"{key[0]} {key[1]}".strip()
+
+
+def last_ones(made: dict[Key, Job], names: Sequence[str]) -> dict[Key, Job]:
+    """The jobs, those of these names at the end."""
+    return {key: made[key] for key in sorted(made, key=lambda key: name_of(key) in names)}
+
+
+def choose(made: dict[Key, Job], only: Sequence[str], last: Sequence[str] = ()) -> dict[Key, Job]:
     """The jobs that were asked for. Raises SystemExit for a name that no job has."""
-    names = {key: f"{key[0]} {key[1]}".strip() for key in made}
+    names = {key: name_of(key) for key in made}
     for wanted in only:
         if not any(name.startswith(wanted) for name in names.values()):
             raise SystemExit(f"no job is called {wanted}: {', '.join(names.values())}")
-    return {key: job for key, job in made.items() if not only or any(names[key].startswith(w) for w in only)}
+    chosen = {key: job for key, job in made.items() if not only or any(names[key].startswith(w) for w in only)}
+    return last_ones(chosen, last)
 
 
 def read_options() -> argparse.Namespace:
@@ -171,6 +193,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--resume", action="store_true", help="go on from the file of an earlier run")
     parser.add_argument("--minutes", type=float, default=9.0, help="begin no job after so many")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--last", nargs="+", default=[], help=argparse.SUPPRESS)
     return parser.parse_args()
 
 

@@ -134,6 +134,41 @@ def test_a_process_that_dies_is_followed_by_another(
     assert told in found.jobs["a", "", ""].broken[0] and found.finished(("b", "", ""))
 
 
+def test_what_broke_before_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the process that does the jobs too, so that a job that always hangs costs no other one its turn."""
+    keys = [("a", "page 16", ""), ("b", "", ""), ("c", "", "")]
+    record = Record.open(tmp_path / "serving_cpu.json", serving.about("cpu"), False)
+    record.add(keys[0], Done(broken=["hung"]))
+    record.add(keys[1], Done([{"who": "x", "fine": True}]))
+    options = Namespace(device="cpu", out=tmp_path, resume=True, minutes=1.0, only=[], quick=True)
+    begun, seen = dict.fromkeys(keys), []
+
+    def child(options: Namespace, minutes: float) -> int | str:
+        chosen = serving.choose(begun, options.only, options.last)  # type: ignore[arg-type]
+        seen.append([key[0] for key in chosen])
+        return f"no answer {len(seen)}"
+
+    monkeypatch.setattr(serving, "run_child", child)
+    assert serving.watch(options, begun, full=False) == 1  # type: ignore[arg-type]
+    assert seen == [["b", "c", "a"]] * 2
+    found = Record.open(tmp_path / "serving_cpu.json", serving.about("cpu"), True)
+    assert [found.jobs[key].broken for key in keys] == [["no answer 2"], [], ["no answer 1"]]
+
+
+def test_a_job_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some seconds after the last one was written down."""
+    script = tmp_path / "hangs.py"
+    script.write_text("import pathlib, time\npathlib.Path('serving_cpu.json').write_text('{}')\ntime.sleep(60)\n")
+    monkeypatch.setattr(serving, "__file__", str(script))
+    monkeypatch.setattr(serving, "LONGEST", 2.0)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "serving_cpu.json").write_text("")
+    options = Namespace(device="cpu", out=tmp_path, quick=True, only=["copy"], last=[])
+    assert serving.run_child(options, 1.0) == "no answer in 2 seconds"
+    script.write_text("raise SystemExit(3)")
+    assert serving.run_child(options, 1.0) == serving.LOST
+
+
 def test_targets(capsys: pytest.CaptureFixture[str]) -> None:
     """What is met, missed, wrong and not run."""
     record = Record(Path("unwritten"), {})
