@@ -28,8 +28,12 @@ from maskdsl.serving.tiles import LogicalTiles
 ITEMS_PER_DEVICE = 1056
 """How many pieces of work, over all key/value heads, a GPU is given to balance: eight for each of 132 processors."""
 
-ITEM_KEYS = (64, 2048)
-"""The fewest and the most keys of an item, as long as there is room for so many items."""
+ITEM_KEYS = (64, 1024)
+"""The fewest and the most keys of an item, as long as there is room for so many items.
+
+A GPU holds some 400 programs at once, and what is left over after the last full round of them is read at the speed of
+a few: the more rounds, the less that is. 64 requests of 8192 keys, 8 key/value heads: 2048 keys make 5.2, 1024 10.3.
+"""
 
 MOST_ITEMS = 4
 """Beside one for every request, there is room for so many times ITEMS_PER_DEVICE, over all key/value heads."""
