@@ -217,12 +217,16 @@ def _cuda_signature(
 
 
 def _kernel_of(mods: Mods, q: Tensor, k: Tensor, block: tuple[int, int], plan: Plan) -> tuple[str, Options]:
-    """The kernel's name and its options: the plan's, but for those that the call needs."""
+    """The kernel's name and its options: the plan's, but for those that the call needs.
+
+    How many queries a tile has is the plan's where they divide the block.
+    """
     if plan.flash:
         return "flash", (FLASH,)
     kernel, needed = kernel_choice(q, k, block, mods.span)
     needed += spare_memory(q, mods.captured) if mods.make_score_mod is not None else ()
-    return kernel, tuple({**dict(plan.options), **dict(needed)}.items())
+    rows = {n: v for n, v in plan.options if n == "fwd_BLOCK_M" and block[0] % int(v) == 0}
+    return kernel, tuple({**dict(plan.options), **dict(needed), **rows}.items())
 
 
 def _cpu_signature(mods: Mods, qkv: QKV, mask: BlockMask, extra: str) -> Signature:

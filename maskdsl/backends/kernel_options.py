@@ -20,7 +20,8 @@ HALVES = ("bfloat16", "float16")
 class Row:
     """Options for a kind of call: "decode" or "main", a compute capability, dtypes, head_dims and layouts.
 
-    Rows for "main" are for blocks that are multiples of 128; smaller ones have tiles of their own (`flex_limits`).
+    Rows for "main" are for blocks that are multiples of 128, or, `narrow`, for smaller ones of keys beside 128 queries:
+    those have tiles as wide as the block (`flex_limits`), and a row may say how many queries such a tile has.
     The layout "paged pairs" is "paged" where some table is read by query and key at once.
     `crowded` rows are for calls with more batch rows times key/value heads than the device has multiprocessors; `whole`
     ones for lengths that are multiples of 128.
@@ -35,19 +36,23 @@ class Row:
     layouts: tuple[str, ...] = ("dense", "packed", "paged", "paged pairs")
     crowded: bool = False
     whole: bool = False
+    narrow: bool = False
 
     def holds(self, kernel: str, machine: Machine, request: Request) -> bool:
         """Whether the row is for this call."""
         lengths = (request.q_len, request.kv_len)
         return (
             (kernel, machine.capability) == (self.kernel, self.capability)
-            and (kernel == "decode" or not any(side % 128 for side in request.block))
+            and (kernel == "decode" or self._tiles(*request.block))
             and request.dtype in self.dtypes
             and request.layout in self.layouts
             and self.head_dims[0] <= request.head_dim <= self.head_dims[1]
             and (not self.crowded or 0 < machine.multiprocessors < request.rows)
             and (not self.whole or not any(n % 128 for n in lengths))
         )
+
+    def _tiles(self, queries: int, keys: int) -> bool:
+        return queries % 128 == 0 and (keys % 128 > 0) == self.narrow
 
 
 TABLE: tuple[Row, ...] = (
@@ -64,6 +69,14 @@ TABLE: tuple[Row, ...] = (
         "what is looked up by query and key at once is a tile that the kernel holds as well: of 232,448 bytes of "
         "shared memory it wants 361,472 with tiles of 128 x 128, 98,304 with these (compiled, not timed)",
         layouts=("paged pairs",)),
+    Row("main", (9, 0), (("fwd_BLOCK_M", 128), ("fwd_num_warps", 8), ("fwd_num_stages", 3)),
+        "402 TFLOP/s with tiles of 128 x 64 on pages of 128. Of 64 queries torch's 8 warps would take half of the keys "
+        "each: products of 64 x 8 with pages of 16, where a tensor core takes 64 x 256 (compiled, not timed)",
+        head_dims=(16, 128), layouts=("paged",), narrow=True),
+    Row("main", (9, 0), (("fwd_BLOCK_M", 128), ("fwd_num_warps", 8), ("fwd_num_stages", 2)),
+        "the same with one stage less, for the tile that is looked up by query and key at once: 131,584 bytes of "
+        "shared memory with pages of 64 (compiled, not timed)",
+        head_dims=(16, 128), layouts=("paged pairs",), narrow=True),
     Row("main", (9, 0), (("fwd_USE_TMA", True),),
         "causal, 8192 tokens, 32/8 heads, head_dim 128: 422 TFLOP/s against 395; torch does without where a stride is "
         "no multiple of 16 bytes. Other head_dims were not timed: `tune` tries it", head_dims=(128, 128),

@@ -10,7 +10,7 @@ import torch
 
 import maskdsl
 from maskdsl.backends import flex
-from maskdsl.backends.kernel_choice import BACKENDS, KERNELS, Machine, Request, choose, flash_block
+from maskdsl.backends.kernel_choice import BACKENDS, KERNELS, Machine, Plan, Request, choose, flash_block
 from maskdsl.backends.kernel_options import TABLE, candidates, options_of
 from maskdsl.binding import choice
 from maskdsl.binding.shapes import check_call
@@ -95,6 +95,27 @@ def test_options_of_the_calls_that_were_timed() -> None:
     assert (pairs["fwd_BLOCK_M"], pairs["fwd_BLOCK_N"], pairs["fwd_num_stages"]) == (64, 64, 2)
 
 
+@pytest.mark.parametrize(("page", "columns"), [(16, 16), (32, 32), (48, 16), (64, 64), (192, 64)])
+@pytest.mark.parametrize(("layout", "stages"), [("paged", 3), ("paged pairs", 2)])
+def test_small_pages_have_tiles_of_128_queries(page: int, columns: int, layout: str, stages: int) -> None:
+    """Eight warps share the queries of such a tile; as wide as it may be, whatever the table says."""
+    found = options_of("main", H100, replace(PREFILL, layout=layout, q_len=128, block=(128, page)))
+    wanted = {"fwd_BLOCK_M": 128, "fwd_num_warps": 8, "fwd_num_stages": stages}
+    assert dict(found) == wanted
+    q, k = torch.empty(2, 4, 128, 128, device="meta"), torch.empty(1, 2, 4 * page, 128, device="meta")
+    mods, tall = flex.Mods("m", "", NOWHERE), Plan(options=found)
+    told = dict(flex._kernel_of(mods, q, k, (128, page), tall)[1])
+    assert {n: told[n] for n in (*wanted, "fwd_BLOCK_N")} == {**wanted, "fwd_BLOCK_N": columns}
+    # A tile that does not come out even is not taken.
+    assert dict(flex._kernel_of(mods, q, k, (64, page), tall)[1])["fwd_BLOCK_M"] == 64
+
+
+def test_small_pages_of_other_calls_have_smaller_tiles() -> None:
+    for change in ({"dtype": "float32"}, {"head_dim": 256}, {"block": (64, 16)}):
+        request = replace(PREFILL, **{"layout": "paged", "block": (128, 16), **change})
+        assert options_of("main", H100, request) == ()
+
+
 @pytest.mark.parametrize(("machine", "changes"), [
     (A100, {}), (CPU, {}), (H100, {"dtype": "float32"}), (H100, {"q_len": 8191}), (H100, {"block": (128, 64)}),
     (H100, {"head_dim": 256}), (H100, {"head_dim": 64}), (H100, {"head_dim": 96}),
@@ -106,8 +127,8 @@ def test_other_calls_have_torchs_own(machine: Machine, changes: dict[str, object
 def test_every_row_holds_for_some_call_and_says_why() -> None:
     layouts = ("dense", "packed", "paged", "paged pairs")
     requests = [
-        replace(PREFILL, layout=layout, q_len=q, rows=rows, head_dim=dim)
-        for layout in layouts for q in (1, 8192) for rows in (8, 512) for dim in (64, 128)
+        replace(PREFILL, layout=layout, q_len=q, rows=rows, head_dim=dim, block=(128, page))
+        for layout in layouts for q in (1, 8192) for rows in (8, 512) for dim in (64, 128) for page in (64, 128)
     ]  # fmt: skip
     for row in TABLE:
         assert any(row.holds(row.kernel, H100, r) for r in requests) and len(row.why) > 20

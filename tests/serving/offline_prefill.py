@@ -1,6 +1,7 @@
 """Compiles the kernel over packed queries for an H100 without one: how much it wants of what there is.
 
-A program of its own, since it pretends that there is a GPU. Arguments: page size, head_dim, then a program's text.
+A program of its own, since it pretends that there is a GPU. Arguments: page sizes, as in `64,128`, head_dim, then a
+program's text.
 """
 
 from __future__ import annotations
@@ -44,9 +45,14 @@ def phase_of(page: int, dim: int, text: str) -> Phase:
 
 
 def main() -> None:
-    """One line on the kernel."""
-    page, dim, text = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    """One line on each kernel."""
     cuda.machine_of = lambda device: Machine("cuda", (9, 0), "NVIDIA H100", 132)
+    for page in sys.argv[1].split(","):
+        tell(int(page), int(sys.argv[2]), sys.argv[3])
+
+
+def tell(page: int, dim: int, text: str) -> None:
+    """One line on a kernel."""
     phase = phase_of(page, dim, text)
     q = torch.zeros(2, 128, 6, dim, dtype=torch.bfloat16).transpose(1, 2)
     k, v = (pool(torch.zeros(8, page, 2, dim, dtype=torch.bfloat16)) for _ in "kv")
@@ -60,7 +66,8 @@ def main() -> None:
         (graph,) = training_graphs(attend, inputs)
     for name, made in compiled(generated(graph, H100).source, H100).items():
         told = {**resources(made.cubin), "shared": made.shared}
-        print("prefill", name, *(f"{key}={value}" for key, value in told.items()), dict(signature.options))
+        options = {n: v for n, v in signature.options if str(n).startswith("fwd")}
+        print(f"prefill page {page}", name, *(f"{key}={value}" for key, value in told.items()), options, flush=True)
 
 
 if __name__ == "__main__":

@@ -59,12 +59,17 @@ def test_kernels_compile_for_an_h100() -> None:
 
 @pytest.mark.slow
 def test_prefill_fits_an_h100() -> None:
-    """The largest tiles, pages of 128 and heads of 128: a multiprocessor has 232,448 bytes for a program."""
-    command = [sys.executable, HERE / "offline_prefill.py", "128", "128", "mask m = k <= q"]
+    """The largest tiles, pages of 128 and heads of 128: a multiprocessor has 232,448 bytes for a program. And smaller
+    pages, with as many queries in a tile.
+    """
+    command = [sys.executable, HERE / "offline_prefill.py", "128,64", "128", "mask m = k <= q"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    (line,) = (x for x in done.stdout.splitlines() if "_tem_" in x)
-    assert int(found(line, "spilled")) == 0 and int(found(line, "shared")) <= 232448
+    lines = [x for x in done.stdout.splitlines() if "_tem_" in x]
+    assert len(lines) == 2
+    for line in lines:
+        assert int(found(line, "spilled")) == 0 and int(found(line, "shared")) <= 232448
+        assert "'fwd_BLOCK_M': 128" in line and "'fwd_num_warps': 8" in line
 
 
 def found(line: str, name: str) -> str:
