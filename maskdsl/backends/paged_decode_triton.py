@@ -78,7 +78,7 @@ def decode_kernel(variant: Variant) -> DecodeKernel:
     body = "\n".join(parts.values())
     source = _MODULE.format(
         support=support_for(body, TRITON_SUPPORT), extra="".join(f", {n}" for n in (*names, *numbers)),
-        numbers=["q_stride", "out_stride", "tokens", "entries", "requests", *numbers],
+        numbers=["q_heads", "out_heads", "tokens", "entries", "requests", *numbers],
         has_score=variant.score is not None, has_sink=variant.sink is not None, **parts,
     )  # fmt: skip
     return DecodeKernel(source, tuple(tables), tuple(sizes), _load(source))
@@ -147,17 +147,20 @@ def visit_pages(
         slot = (begin + inside) % PAGE + (lane - inside)
         at = ((widen(page) * PAGE + slot) * STRIDE)[:, None] + column[None, :]
         position = number * PAGE + slot
-        if COLUMNS == DIM:
+        shown = begin + lane < pages * PAGE
+        if not WHOLE:
+            shown = shown & (position < length)
+        inner = shown[:, None] & (column < DIM)[None, :]
+        # Of the last page only what is written is read: of short requests that is most of what there is to save.
+        if WHOLE and COLUMNS == DIM:
             keys = tl.load(k_cache + at)
         else:
-            keys = tl.load(k_cache + at, mask=(column < DIM)[None, :], other=0.0)
+            keys = tl.load(k_cache + at, mask=inner, other=0.0)
         scores = tl.dot(queries, tl.trans(keys), input_precision="ieee") * SCALE
         k = tl.minimum(position, length - 1)[None, :]
         if {has_score}:
             scores = tl.zeros_like(scores) + score_pairs(scores, b, h, q, k, length, length{extra})
-        shown = begin + lane < pages * PAGE
         if not WHOLE:
-            shown = shown & (position < length)
             seen = seen_pairs(b, h, q, k, length, length{extra})
             scores = tl.where(shown[None, :] & seen, scores, float("-inf"))
         elif PAGE % KEYS != 0:
@@ -171,7 +174,7 @@ def visit_pages(
         if WHOLE and COLUMNS == DIM:
             values = tl.load(v_cache + at)
         else:
-            values = tl.load(v_cache + at, mask=shown[:, None] & (column < DIM)[None, :], other=0.0)
+            values = tl.load(v_cache + at, mask=inner, other=0.0)
         sums = tl.dot(weights.to(values.dtype), values, sums * fade[:, None], input_precision="ieee")
         top = high
         place = SIGN * tl.minimum((begin + KEYS + inside) // PAGE, pages - 1)
@@ -182,7 +185,7 @@ def visit_pages(
 
 @triton.jit(do_not_specialize={numbers})
 def attend_items(
-    q, k_cache, v_cache, out, q_stride, out_stride, tokens, pieces, piece_lse, item_request, item_start, whole_counts,
+    q, k_cache, v_cache, out, q_heads, out_heads, tokens, pieces, piece_lse, item_request, item_start, whole_counts,
     part_counts, physical, logical, seq_lens, query_start, entries, requests{extra},
     SCALE: tl.constexpr, NORMALIZE: tl.constexpr, WIDTH: tl.constexpr, KV_HEADS: tl.constexpr, GROUP: tl.constexpr,
     DIM: tl.constexpr, COLUMNS: tl.constexpr, PAGE: tl.constexpr, ROWS: tl.constexpr, KEYS: tl.constexpr,
@@ -209,7 +212,9 @@ def attend_items(
         column = tl.arange(0, COLUMNS)
         inside = here[:, None] & (column < DIM)[None, :]
         token = widen(start + row // GROUP)
-        queries = tl.load(q + token[:, None] * q_stride + head[:, None] * DIM + column[None, :], mask=inside, other=0.0)
+        # Tokens are so many heads apart, a number that is known to be a multiple of DIM.
+        place = ((token * q_heads + head) * DIM)[:, None] + column[None, :]
+        queries = tl.load(q + place, mask=inside, other=0.0)
         at = (length - count + tl.minimum(row // GROUP, count - 1))[:, None]
 
         top = tl.full([ROWS], float("-inf"), tl.float32)
@@ -247,7 +252,7 @@ def attend_items(
                 sums = sums / tl.where(total > 0.0, total, 1.0)[:, None]
             else:
                 sums = sums * tl.exp2(top)[:, None]
-            place = token[:, None] * out_stride + head[:, None] * DIM + column[None, :]
+            place = ((token * out_heads + head) * DIM)[:, None] + column[None, :]
             tl.store(out + place, sums.to(out.dtype.element_ty), mask=inside)
         else:
             piece = (widen(item) * KV_HEADS + group) * (WIDTH * GROUP) + row

@@ -65,13 +65,13 @@ class Decoder:
         """Writes the outputs of decoded requests into `out` (tokens, heads, D), and 0 behind the last request."""
         if not self.launchers:
             self._make()
-        q = q if q.stride()[1:] == (q.shape[2], 1) else q.contiguous()
-        limits, shape = self.step.limits, self.shape
+        limits, shape, dim = self.step.limits, self.shape, q.shape[2]
+        q = q if q.stride()[1:] == (dim, 1) and q.stride(0) % dim == 0 else q.contiguous()
         blocks = -(-self.width * limits.heads // limits.kv_heads // shape.rows)
         tokens = q.shape[0]
         self.launchers["attend"](
             (self.items.count * limits.kv_heads * blocks, 1, 1),
-            q, k_cache, v_cache, out, q.stride(0), out.stride(0), tokens,
+            q, k_cache, v_cache, out, q.stride(0) // dim, out.stride(0) // dim, tokens,
         )  # fmt: skip
         self.launchers["merge"]((tokens, limits.heads, 1), out, out.stride(0))
 

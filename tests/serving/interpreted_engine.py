@@ -48,6 +48,8 @@ def run(attention: PagedAttention, step: Step, **told: int) -> torch.Tensor:
     torch.testing.assert_close(caches, step.caches(), equal_nan=True, rtol=0, atol=0)
     q = torch.cat((step.q, torch.ones(2, *step.q.shape[1:])))[: attention.limits.max_tokens]
     out = attention.run(q, *caches)
+    wider = torch.nn.functional.pad(q.flatten(1), (0, q[0].numel() + len(step.news) % 2))  # as beside keys, or anywhere
+    assert torch.equal(out, attention.run(wider[:, : q[0].numel()].unflatten(1, q.shape[1:]), *caches))
     assert out.is_contiguous() and not out[len(step.q) :].any()
     return out[: len(step.q)]
 

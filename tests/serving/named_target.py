@@ -57,9 +57,11 @@ def kind_of(argument: Any) -> str:
 
 
 def usage(made: Any) -> Mapping[str, int]:
-    """What a kernel takes, and how many loads into shared memory go on by themselves."""
-    loads = len(re.findall(r"cp\.async\.c[ag]", made.asm["ptx"]))
-    return {**resources(made.asm["cubin"]), "shared": made.metadata.shared, "async": loads}
+    """What a kernel takes, how many loads into shared memory go on by themselves, and how many are of one number of 16
+    bits.
+    """
+    loads, single = (len(re.findall(form, made.asm["ptx"])) for form in (r"cp\.async\.c[ag]", r"ld\.global\.[bu]16"))
+    return {**resources(made.asm["cubin"]), "shared": made.metadata.shared, "async": loads, "single": single}
 
 
 def resources(cubin: bytes) -> Mapping[str, int]:

@@ -48,13 +48,16 @@ def test_decoding_of_shipped_definitions() -> None:
 
 
 def test_kernels_compile_for_an_h100() -> None:
-    """Without spilled registers, and with keys and values that leave room for two programs on a multiprocessor."""
+    """Without spilled registers, with keys and values that leave room for two programs on a multiprocessor, and with
+    queries that are not read number by number.
+    """
     done = subprocess.run([sys.executable, HERE / "named_target.py"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     lines = done.stdout.splitlines()
     assert len(lines) == 19
     for line in (x for x in lines if "decode" in x):
         assert int(found(line, "spilled")) == 0 and int(found(line, "shared")) < 232448 // 2 and int(found(line, "async"))
+        assert int(found(line, "single")) == 0, line
 
 
 @pytest.mark.slow
