@@ -78,12 +78,15 @@ def build_step(
             tl.store(number + start + at, order, mask=mine)
 
 
-@triton.jit(do_not_specialize=["entries", "pages", "page_size", "k_stride", "v_stride"])
+@triton.jit(do_not_specialize=["entries", "pages", "page_size", "k_heads", "v_heads"])
 def append_tokens(
-    k, v, k_cache, v_cache, k_stride, v_stride, request, token_position, page_table, entries, pages, page_size, width,
-    VECTOR: tl.constexpr,
+    k, v, k_cache, v_cache, k_heads, v_heads, request, token_position, page_table, entries, pages, page_size, width,
+    dim, VECTOR: tl.constexpr,
 ):  # fmt: skip
-    """Copies the keys and values of one new token, `width` numbers each, to their place in the pages, if it has one."""
+    """Copies the keys and values of one new token, `width` numbers each, to their place in the pages, if it has one.
+
+    Tokens are `k_heads` and `v_heads` times `dim` apart, which is known to be even where `dim` is.
+    """
     token = tl.program_id(0)
     position = tl.load(token_position + token)
     page = -1
@@ -94,8 +97,8 @@ def append_tokens(
         for begin in range(0, width, VECTOR):
             at = begin + tl.arange(0, VECTOR)
             here = at < width
-            tl.store(k_cache + place + at, tl.load(k + widen(token) * k_stride + at, mask=here), mask=here)
-            tl.store(v_cache + place + at, tl.load(v + widen(token) * v_stride + at, mask=here), mask=here)
+            tl.store(k_cache + place + at, tl.load(k + widen(token) * k_heads * dim + at, mask=here), mask=here)
+            tl.store(v_cache + place + at, tl.load(v + widen(token) * v_heads * dim + at, mask=here), mask=here)
 
 
 @triton.jit(do_not_specialize=["requests", "target", "least", "most", "spare"])

@@ -41,8 +41,8 @@ class StepLaunches:
     def append(self, new: tuple[Tensor, Tensor], caches: tuple[Tensor, Tensor]) -> None:
         """Copies (tokens, kv_heads, D) into caches (pages, page_size, kv_heads, D) at the step's places."""
         dim = self.step.limits.head_dim
-        k, v = (x if x.stride()[1:] == (dim, 1) else x.contiguous() for x in new)
-        self.append_launcher()((k.shape[0], 1, 1), k, v, *caches, k.stride(0), v.stride(0))
+        k, v = (x if x.stride()[1:] == (dim, 1) and x.stride(0) % dim == 0 else x.contiguous() for x in new)
+        self.append_launcher()((k.shape[0], 1, 1), k, v, *caches, k.stride(0) // dim, v.stride(0) // dim)
 
     def build_launcher(self) -> Launcher:
         """What fills the step's tables."""
@@ -65,7 +65,7 @@ class StepLaunches:
             self.launchers["append"] = Launcher(
                 paged_kernels.append_tokens,
                 (step.request, step.token_position, step.page_table, limits.max_pages_per_request, limits.num_pages,
-                 limits.page_size, width),
+                 limits.page_size, width, limits.head_dim),
                 {"VECTOR": min(VECTOR, 1 << (width - 1).bit_length())},
             )  # fmt: skip
         return self.launchers["append"]

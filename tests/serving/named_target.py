@@ -46,7 +46,9 @@ def compiled(launcher: Launcher, *given: Any) -> Any:
     assert kernel.arg_names == [*names, *launcher.constants], "launches that are repeated give constants by place"
     kinds = dict(zip(names, map(kind_of, arguments), strict=True))
     signature = {n: kinds.get(n, "constexpr") for n in kernel.arg_names}
-    aligned = {(i,): [["tt.divisibility", 16]] for i, n in enumerate(kernel.arg_names) if signature[n].startswith("*")}
+    even = [isinstance(x, torch.Tensor) or x % 16 == 0 for x in arguments]
+    even = [even[names.index(p.name)] and not p.do_not_specialize if p.name in names else False for p in kernel.params]
+    aligned = {(i,): [["tt.divisibility", 16]] for i, known in enumerate(even) if known}
     source = ASTSource(kernel, signature, dict(launcher.constants), aligned)
     return triton.compile(source, target=H100, options=dict(launcher.options))
 
@@ -128,7 +130,7 @@ def step() -> None:
     launches = StepLaunches(attention.step)
     table, lengths, new = torch.empty((4, 4), dtype=torch.int64), torch.empty(4, dtype=torch.int64), torch.empty(4, 8, 64)
     told("build:", compiled(launches.build_launcher(), table, lengths, lengths, 4, 4))
-    told("append:", compiled(launches.append_launcher(), *([new.bfloat16()] * 4), 512, 512))
+    told("append:", compiled(launches.append_launcher(), *([new.bfloat16()] * 4), 8, 8))
 
 
 def main() -> None:

@@ -45,11 +45,9 @@ def test_decoding_of_shipped_definitions() -> None:
     assert interpreted("interpreted_decode", *SHIPPED).count("agrees") == len(SHIPPED)
 
 
-
-
 def test_kernels_compile_for_an_h100() -> None:
-    """Without spilled registers, with keys and values that leave room for two programs on a multiprocessor, and with
-    queries that are not read number by number.
+    """Decoding without spilled registers, with keys and values that leave room for two programs on a multiprocessor;
+    nothing is read number by number.
     """
     done = subprocess.run([sys.executable, HERE / "named_target.py"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -57,7 +55,7 @@ def test_kernels_compile_for_an_h100() -> None:
     assert len(lines) == 19
     for line in (x for x in lines if "decode" in x):
         assert int(found(line, "spilled")) == 0 and int(found(line, "shared")) < 232448 // 2 and int(found(line, "async"))
-        assert int(found(line, "single")) == 0, line
+    assert all(int(found(line, "single")) == 0 for line in lines if "single" in line), lines
 
 
 @pytest.mark.slow
