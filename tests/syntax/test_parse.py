@@ -211,9 +211,9 @@ LONG = {
 @pytest.mark.parametrize("name", LONG)
 def test_large_texts_are_read_or_refused_quickly(name: str) -> None:
     text, expected = LONG[name]
-    start = time.perf_counter()
+    start = time.process_time()
     found = codes(text)
-    assert time.perf_counter() - start < 2.0
+    assert time.process_time() - start < 2.0
     assert found[:1] == ([expected] if expected else [])
 
 
