@@ -286,7 +286,7 @@ def test_docs_and_formulas_cannot_leave_their_comment(doc: str) -> None:
     verify_harmless(emit(hostile("t"), formula=doc).source)
 
 
-@pytest.mark.parametrize("value", [float("inf"), -float("inf"), float("nan"), 1e308, 5e-324, -0.0])
+@pytest.mark.parametrize("value", [float("inf"), -float("inf"), float("nan"), 3e38, 5e-324, -0.0])
 def test_odd_floats_survive(value: float) -> None:
     score = make("add", make("mul", Symbol("score", FLOAT), literal(0.0)), literal(value))
     score_mod = in_float64(emit(Variant("s", "score", score=score))).make_score_mod({})
