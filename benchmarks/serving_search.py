@@ -23,7 +23,7 @@ SHAPES = (
     Shape(16, 64, 2, 3), Shape(16, 64, 4, 3), Shape(16, 64, 2, 2), Shape(16, 128, 4, 3), Shape(16, 128, 4, 2),
     Shape(16, 32, 2, 4),
 )  # fmt: skip
-KEYS_AT_MOST = (1024, 2048, 4096)
+KEYS_AT_MOST = (512, 1024, 2048)
 ITEMS_A_PROCESSOR = (4, 8, 16)
 
 
