@@ -12,6 +12,8 @@ from typing import Annotated
 
 import typer
 
+from maskdsl.cli.bounds import MOST_HEADS, MOST_ROWS
+
 
 class Dtype(StrEnum):
     """The type of query, key and value."""
@@ -27,12 +29,12 @@ def run(
     set: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter's value.")] = None,
     device: Annotated[str, typer.Option(metavar="cpu|cuda|cuda:sm_90", help="Where it is to run.")] = "cpu",
     dtype: Annotated[Dtype, typer.Option(help="The type of query, key and value.")] = Dtype.FLOAT32,
-    batch: Annotated[int, typer.Option(min=1, help="Batch rows.")] = 1,
-    heads: Annotated[int, typer.Option(min=1, help="Query heads.")] = 4,
+    batch: Annotated[int, typer.Option(min=1, max=MOST_HEADS, help="Batch rows.")] = 1,
+    heads: Annotated[int, typer.Option(min=1, max=MOST_HEADS, help="Query heads.")] = 4,
     kv_heads: Annotated[int | None, typer.Option(min=1, help="Key/value heads; as many as query heads.")] = None,
-    head_dim: Annotated[int, typer.Option(min=1, help="The length of a head's vectors.")] = 64,
-    q_len: Annotated[int, typer.Option(min=1, help="Queries.")] = 128,
-    kv_len: Annotated[int | None, typer.Option(min=1, help="Keys; as many as queries.")] = None,
+    head_dim: Annotated[int, typer.Option(min=1, max=MOST_ROWS, help="The length of a head's vectors.")] = 64,
+    q_len: Annotated[int, typer.Option(min=1, max=MOST_ROWS, help="Queries.")] = 128,
+    kv_len: Annotated[int | None, typer.Option(min=1, max=MOST_ROWS, help="Keys; as many as queries.")] = None,
     examples: Annotated[bool, typer.Option("--examples", help="Take missing arguments from an example.")] = False,
     backward: Annotated[bool, typer.Option("--backward", help="With a named GPU, the backward kernels too.")] = False,
     jobs: Annotated[int | None, typer.Option(min=1, help="How many definitions compile at once.")] = None,

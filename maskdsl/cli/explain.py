@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from maskdsl.cli.bounds import LONGEST, MOST_HEADS, MOST_ROWS, WIDEST
 from maskdsl.cli.outcome import Format, print_json, wants_color
 from maskdsl.source.codes import CODES
 from maskdsl.source.diagnostic import Diagnostic, MaskError
@@ -39,10 +40,6 @@ FORMS = {
 """Words that are no functions: the forms of the language, the coordinates; their spelling and their meaning."""
 
 
-LONGEST, WIDEST = 1 << 15, 1 << 12
-"""The most tokens, and the widest tile, that `--tiles` looks at."""
-
-
 def run(
     topic: Annotated[
         str, typer.Argument(metavar="CODE|FUNCTION|NAME", help="Such as E0305 or clamp; a definition with --tiles.")
@@ -52,14 +49,14 @@ def run(
     ] = False,
     set: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A parameter's value.")] = None,
     length: Annotated[str, typer.Option(metavar="N|QxK", help="Tokens, or queries x keys.")] = "2048",
-    heads: Annotated[int, typer.Option(min=1, help="How many heads there are.")] = 4,
+    heads: Annotated[int, typer.Option(min=1, max=MOST_HEADS, help="How many heads there are.")] = 4,
     block: Annotated[str, typer.Option(metavar="N|QxK", help="The sides of a tile.")] = "128",
     backend: Annotated[
         bool, typer.Option("--backend", help="Say which kernel runs a definition, and why not the others.")
     ] = False,
     device: Annotated[str, typer.Option(help="For --backend: cpu, cuda, or one such as cuda:sm_90.")] = "",
     dtype: Annotated[str, typer.Option(help="For --backend: the dtype of q, k and v.")] = "bfloat16",
-    head_dim: Annotated[int, typer.Option(min=1, help="For --backend: the width of a head.")] = 128,
+    head_dim: Annotated[int, typer.Option(min=1, max=MOST_ROWS, help="For --backend: the width of a head.")] = 128,
     format: Annotated[Format, typer.Option(help="For people or for machines.")] = Format.TEXT,
 ) -> None:
     """Explain a diagnostic, a function, tiles, or a kernel choice."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from maskdsl.cli.bounds import MOST_HEADS, WIDEST
 from maskdsl.cli.outcome import can_draw, count, writing
 from maskdsl.cli.target import Target, find_target, find_targets, parse_settings, parse_sides
 
@@ -32,11 +33,11 @@ def run(
     after: Annotated[str | None, typer.Option(metavar="PASS", help="Print the program after this pass.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Draw into a png, svg or pdf file.")] = None,
     accept: Annotated[bool, typer.Option("--accept", help="Redraw the pictures in the file.")] = False,
-    batch: Annotated[int, typer.Option(min=0, help="The batch row to show.")] = 0,
-    head: Annotated[int, typer.Option(min=0, help="The head to show.")] = 0,
-    heads: Annotated[int | None, typer.Option(min=1, help="How many heads there are.")] = None,
+    batch: Annotated[int, typer.Option(min=0, max=MOST_HEADS - 1, help="The batch row to show.")] = 0,
+    head: Annotated[int, typer.Option(min=0, max=MOST_HEADS - 1, help="The head to show.")] = 0,
+    heads: Annotated[int | None, typer.Option(min=1, max=MOST_HEADS, help="How many heads there are.")] = None,
     score: Annotated[float, typer.Option(help="The score that comes in.")] = 0.0,
-    tile: Annotated[int | None, typer.Option(min=1, help="The side of a tile, in tokens.")] = None,
+    tile: Annotated[int | None, typer.Option(min=1, max=WIDEST, help="The side of a tile, in tokens.")] = None,
     plain: Annotated[bool, typer.Option("--plain", help="Draw with x and . as examples do.")] = False,
 ) -> None:
     """Show a mask or score as a picture."""

@@ -54,7 +54,10 @@ def test_what_needs_no_torch_does_not_import_it(command: str) -> None:
 
 
 @pytest.mark.parametrize("words", ["explian E0305", "check", "list --jsno", "show causal --set window", "show :a", "show a.mask:",
-                                   "show causal --size ²", "show causal --set a=1 --set a=2"])
+                                   "show causal --size ²", "show causal --set a=1 --set a=2",
+                                   f"show causal --batch {10 ** 30}", f"show causal --heads {10 ** 30}",
+                                   f"show causal --tile {10 ** 11}", f"explain --tiles causal --heads {10 ** 30}",
+                                   f"compile causal -o x --q-len {10 ** 12}"])
 def test_wrong_usage_ends_with_2(words: str) -> None:
     done = run(*words.split())
     assert done.code == 2
