@@ -6,6 +6,7 @@ Not here: one definition (`compile_one`), many in processes of their own (`compi
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -53,7 +54,7 @@ def run(
     where = _checked_device(device)
     if backward and where in ("cpu", "cuda"):
         raise typer.BadParameter("it is for GPUs named as `cuda:sm_90` is", param_hint="--backward")
-    if jobs is not None or len(what) > 1 or Path(what[0]).is_dir():
+    if jobs is not None or len(what) > 1 or os.path.isdir(what[0]):
         from maskdsl.cli.compile_many import compile_many
 
         settings = {"--device": device, "--dtype": dtype.value, **shape.options()}

@@ -137,7 +137,7 @@ def _jobs(words: Sequence[str], output: Path) -> tuple[list[Job], list[MaskError
 
 
 def _targets(word: str, problems: list[MaskError]) -> Iterator[Target]:
-    for name in map(str, find_files(Path(word))) if Path(word).is_dir() else (word,):
+    for name in map(str, find_files(Path(word))) if os.path.isdir(word) else (word,):
         try:
             yield from find_targets(name, shared())
         except MaskError as problem:

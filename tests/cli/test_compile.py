@@ -36,6 +36,12 @@ def test_what_is_wrong_is_told_before_anything_is_compiled(words: str, code: int
     assert "compiling" not in done.err and "Traceback" not in done.err and "E0001" not in done.err
 
 
+@pytest.mark.parametrize("words", [[""], ["", "causal:x"]])
+def test_an_empty_name_is_not_the_folder_one_is_in(words: list[str], tmp_path: Path) -> None:
+    done = run("compile", *words, "-o", str(tmp_path / "out"))
+    assert done.code == 1 and "E0211" in done.err and not (tmp_path / "out").exists()
+
+
 def test_a_gpu_that_is_not_there_is_told(tmp_path: Path) -> None:
     import torch
 
