@@ -44,9 +44,9 @@ def can_draw() -> bool:
 
 
 def print_diagnostics(diagnostics: Iterable[Diagnostic], stream: TextIO | None = None) -> None:
-    """Print each diagnostic and an empty line after it (to standard error if no stream is given)."""
+    """Print each diagnostic and an empty line after it (to standard error if no stream is given; nowhere if closed)."""
     out = stream or sys.stderr
-    for diagnostic in diagnostics:
+    for diagnostic in diagnostics if out is not None else ():
         print(render_text(diagnostic, color=wants_color(out)), end="\n\n", file=out)
 
 

@@ -62,7 +62,10 @@ def program() -> Any:
 def run(arguments: list[str] | None = None) -> int:
     """Run the program on the arguments (those of the process if None) and return its exit code."""
     _never_stop_at_a_character()
-    code = _run(arguments)
+    try:
+        code = _run(arguments)
+    except OSError:  # nor can it be said what went wrong
+        code = Exit.DIAGNOSTICS
     _drop_what_cannot_be_written()
     return code
 
@@ -111,16 +114,18 @@ def _nobody_reads() -> int:
 
 def _drop_what_cannot_be_written() -> None:
     """What a full disk did not take is not tried again at the end of Python, whose exit code would be 120."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError:
-        _write_no_more()
+    for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            _write_no_more(number)
 
 
-def _write_no_more() -> None:
-    """Nothing more reaches standard output, not even at the end of Python."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ is not None else 1)
+def _write_no_more(number: int = 1) -> None:
+    """Nothing more reaches standard output (1) or standard error (2), not even at the end of Python."""
+    stream = sys.__stdout__ if number == 1 else sys.__stderr__
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno() if stream is not None else number)
 
 
 def _refused(problem: OSError) -> Diagnostic:

@@ -99,6 +99,8 @@ def test_a_full_disk_is_told_and_is_no_fault() -> None:
         script = f"{sys.executable} -m maskdsl {words} > /dev/full"
         done = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 1 and "written: no space left on device" in done.stderr
+        assert subprocess.run(["bash", "-c", f"{script} 2>&1"], cwd=ROOT).returncode == 1
+        assert subprocess.run(["bash", "-c", f"{script} 2>&-"], cwd=ROOT).returncode == 1
 
 
 def test_characters_that_the_terminal_lacks_are_escaped(tmp_path: Path) -> None:
