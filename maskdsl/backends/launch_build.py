@@ -77,7 +77,17 @@ def write_kernels(source: str, target: Target, folder: Path) -> tuple[KernelPlan
     """Compile the Triton kernels of Inductor's module and write source, PTX and cubins."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SOURCE).write_text(source, encoding="utf-8")
-    return tuple(_written(kernel, folder) for kernel in offline.compiled(source, target).values())
+    kernels = tuple(_written(kernel, folder) for kernel in offline.compiled(source, target).values())
+    for kernel in kernels:
+        verify_fits(kernel, target)
+    return kernels
+
+
+def verify_fits(kernel: KernelPlan, target: Target) -> None:
+    """Raise Unplannable for a kernel that the target could not launch; Triton itself asks when it loads one."""
+    if kernel.shared > target.shared:
+        wants = f"{kernel.shared:,} bytes of shared memory, and the {target.card} has {target.shared:,}"
+        raise Unplannable(f"`{kernel.name}` wants {wants} for a block")
 
 
 def build_lists(kernel: Kernel, tables: Sequence[Tensor], target: Target, folder: Path) -> ListsPlan:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from maskdsl.backends.cache_bundle import save_bundle
 from maskdsl.backends.contract import Call, Contract, Mods, TableOf
+from maskdsl.backends.launch_plan import Unplannable
 from maskdsl.backends.package import build_package, package_contract
 from maskdsl.binding.artifact import CACHES, LAUNCHES, PACKAGE, PROGRAM, CallShape, Section, hash_of, store_program
 from maskdsl.binding.bound import Bound
@@ -75,8 +76,7 @@ def write_backward(
     except MaskError:
         raise
     except Exception as problem:  # Dynamo, Inductor and Triton have many ways to fail
-        why = f"{type(problem).__name__}: {problem}".splitlines()[0][:300]
-        raise MaskError(_not_for(call.target, variant, why)) from problem
+        raise MaskError(_not_for(call.target, variant, _reason(problem))) from problem
 
 
 @dataclass(slots=True)
@@ -116,7 +116,7 @@ class _Building:
             self.why = problem.diagnostics[0].notes[0]
             return None
         except Exception as problem:  # export, Inductor and Triton have many ways to fail
-            self.why = f"{type(problem).__name__}: {problem}".splitlines()[0][:300]
+            self.why = _reason(problem)
             if self.call.target:
                 raise MaskError(_not_for(self.call.target, self.lowering.variant, self.why)) from problem
             return None
@@ -201,8 +201,14 @@ def _known(tables: Mapping[int, Table]) -> TableOf:
     return lambda tensor: tables.get(tensor.data_ptr())
 
 
+def _reason(problem: Exception) -> str:
+    """The first line of what torch or Triton said; a plan that cannot be says it in words of its own."""
+    named = "" if isinstance(problem, Unplannable) else f"{type(problem).__name__}: "
+    return f"{named}{problem}".splitlines()[0][:300]
+
+
 def _not_for(target: str, variant: Variant, why: str) -> Diagnostic:
     return Diagnostic(
         "E0705", f"the kernel of `{variant.name}` did not compile for `{target}`", variant.span,
-        notes=(f"torch {torch.__version__} says: {why}",),
+        notes=(why if why.startswith("`") else f"torch {torch.__version__} says: {why}",),
     )  # fmt: skip

@@ -23,6 +23,7 @@ from maskdsl.cli.steps import Steps
 from maskdsl.cli.target import find_target, parse_settings
 from maskdsl.cli.trial import Trial, Wish, checked_definition, make_trial
 from maskdsl.library.registry import shared
+from maskdsl.library.sample_styles import cast
 from maskdsl.source.diagnostic import MaskError
 
 if TYPE_CHECKING:
@@ -94,8 +95,13 @@ def trial_of(what: str, wanted: Wanted) -> Trial:
     ways = (wish, shown, replace(shown, kv_heads=None), other, replace(other, kv_heads=None))
     for way in ways if wanted.examples else ():
         with suppress(MaskError):
-            return make_trial(module, variant, way)
-    return make_trial(module, variant, shown if wanted.examples else wish)
+            return _typed(make_trial(module, variant, way))
+    return _typed(make_trial(module, variant, shown if wanted.examples else wish))
+
+
+def _typed(trial: Trial) -> Trial:
+    """The trial with tables as kernels take them; an example's numbers are the reference's float64."""
+    return replace(trial, tables={t: cast(array, t.type) for t, array in trial.tables.items()})
 
 
 def _measured(trial: Trial, wanted: Wanted, folder: Path, steps: Steps) -> Measured | Offline:

@@ -12,8 +12,10 @@ import torch
 from maskdsl.backends import launched_calls
 from maskdsl.backends.contract import Call, Contract, Input
 from maskdsl.backends.flex_kernels import Signature
+from maskdsl.backends.launch_build import verify_fits
 from maskdsl.backends.launch_plan import KernelPlan, Unplannable, call_function, call_text, verify_plan
 from maskdsl.backends.launched_calls import Form, LaunchedKernel, Plan
+from maskdsl.backends.targets import TARGETS
 from maskdsl.source.diagnostic import MaskError
 
 MODULE = """
@@ -200,3 +202,10 @@ def test_a_plan_is_read_as_it_was_written(tmp_path: Any) -> None:
     plan.write(tmp_path)
     assert Plan.read(tmp_path) == plan
     assert plan.files == ("launches.json", "any/call.py", "any/k.cubin", "k.cubin")
+
+
+def test_a_kernel_that_the_card_could_not_launch_is_refused() -> None:
+    kernel = KernelPlan("k", "k.cubin", "k", (), (), "", 4, 101_376, 0)
+    verify_fits(kernel, TARGETS["sm_89"])
+    with pytest.raises(Unplannable, match=r"wants 101,377 bytes of shared memory, and the L40S has 101,376"):
+        verify_fits(replace(kernel, shared=101_377), TARGETS["sm_89"])

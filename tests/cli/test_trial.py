@@ -62,6 +62,7 @@ def test_every_shipped_definition_can_be_compiled_with_the_rest(entry: Entry) ->
         sizes=made.sizes,
     )  # fmt: skip
     assert seen.any()
+    assert {str(x.dtype) for x in made.tables.values()} <= {"int32", "float32", "bool"}
 
 
 def test_an_example_for_other_heads_or_lengths_decides_them() -> None:
