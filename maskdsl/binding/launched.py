@@ -5,9 +5,10 @@ Not here: compiling them (`backends.launch_build`), running them (`backends.laun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ from maskdsl.binding.choice import Wish
 from maskdsl.binding.lowered import Lowering
 from maskdsl.binding.shapes import check_call
 from maskdsl.binding.tables import BoundTables
+from maskdsl.source.diagnostic import MaskError
 
 BLOCK = (128, 128)
 """The sides of the tiles that calls have unless they say otherwise."""
@@ -78,9 +80,23 @@ def build_plan(lowering: Lowering, call: CallShape, free: frozenset[str], tables
     Raises MaskError E0714 where nothing can be compiled, as `Bound.attention` does, and what torch and Triton raise.
     """
     offline.require()
+    try:
+        return _build(variations(call, free), lowering, call, tables, folder)
+    except MaskError as problem:
+        if problem.diagnostics[0].code != "E0605":
+            raise
+    exact = Variation("exact", call, free - {"q_len", "kv_len"})  # the facts are for no other lengths
+    for variation in variations(call, free):  # what was compiled before that was found out
+        rmtree(folder / variation.name, ignore_errors=True)
+    return _build([exact], lowering, call, tables, folder)
+
+
+def _build(
+    forms_of: Iterable[Variation], lowering: Lowering, call: CallShape, tables: TablesFor, folder: Path
+) -> Plan:
     target, forms = target_of(call), []
     lists: dict[str, ListsPlan] = {}
-    for variation in variations(call, free):
+    for variation in forms_of:
         made = _Made.of(lowering, variation, tables, target)
         forms.append(build_form(made.wanted(variation), target, folder))
         kernel, read = made.lists()

@@ -18,8 +18,8 @@ import torch
 import maskdsl
 from maskdsl.backends import block_mask_triton, cuda_driver, flex_limits, offline
 from maskdsl.backends.exported import exported
-from maskdsl.backends.launched_calls import Plan
-from maskdsl.backends.launched_lists import LaunchedLists
+from maskdsl.backends.launched_calls import Form, Plan
+from maskdsl.backends.launched_lists import LaunchedLists, ListsPlan
 from maskdsl.backends.targets import TARGETS
 from maskdsl.binding import launched, machine, made
 from maskdsl.binding.artifact import MANIFEST, CallShape
@@ -116,6 +116,30 @@ def test_tables_of_several_free_sizes_are_traced(text: str) -> None:
         _, inputs = offline.exported_graph(program)
     assert len(inputs) == len(wanted.contract.inputs)
     assert sum(not isinstance(n, int) for n in inputs[-1].shape) >= 2
+
+
+def test_facts_about_lengths_leave_one_form(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Kernels for every length would be for calls that the definition forbids."""
+    lowering = Lowering(maskdsl.compile("mask m(n: int[batch]) = k < n[b] and k <= q\n    requires q < 64, k < 64").variant)
+    asked: list[launched.Variation] = []
+
+    def form(wanted: Any, target: object, folder: Path) -> Form:
+        (folder / wanted.name).mkdir()
+        return Form(wanted.name, wanted.contract, wanted.whole, (), {}, ())
+
+    def lists(kernel: Any, read: object, target: object, folder: Path) -> ListsPlan:
+        return ListsPlan(kernel.source, (), ())
+
+    built = launched._Made.of
+    monkeypatch.setattr(launched, "build_form", form)
+    monkeypatch.setattr(launched, "build_lists", lists)
+    monkeypatch.setattr(launched._Made, "of", lambda low, v, *rest: (asked.append(v), built(low, v, *rest))[1])
+    call = CallShape(2, 4, 4, 32, 5, 60, dtype="bfloat16", device="cuda", target="sm_90")
+    tables = partial(made._bound_tables, lowering, tables=None, dtypes={})
+    plan = launched.build_plan(lowering, call, made.free_sizes(lowering), tables, tmp_path)
+    assert [f.name for f in plan.forms] == ["exact"] and plan.free == ("batch",)
+    assert {*(v.name for v in asked)} > {"exact"} and asked[-1].call.q_len == 5
+    assert [f.name for f in tmp_path.iterdir() if f.is_dir()] == ["exact"]
 
 
 # ---------------------------------------------------------------- opening
