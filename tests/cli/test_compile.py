@@ -121,13 +121,13 @@ def test_large_calls_are_compared_at_both_ends(rows: int, slices: list[tuple[int
 
 
 def test_a_wrong_kernel_is_a_fault_of_our_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from maskdsl.cli import measure, program
+    from maskdsl.cli import compile_one, measure, program
 
     def compile_wrong(trial: object, shape: Shape, dtype: str, device: str, *_: object) -> measure.Measured:
         section = Section("package", {}, CallShape(1, 1, 1, 1, 1, 1), {}, None, (), "", {})
         return measure.Measured(shape, dtype, device, "", ("",), math.inf, math.inf, 1, 1.0, 1.0, section)
 
-    monkeypatch.setattr(measure, "measure", compile_wrong)
+    monkeypatch.setattr(compile_one, "measure", compile_wrong)
     assert program.run(["compile", "causal", "-o", str(tmp_path)]) == 3
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert manifest["error"]["relative"] is None and manifest["artifact"] is None
