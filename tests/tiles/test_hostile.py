@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from cases import by_torch, prepare, truth_of
+from conditions import joined
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -81,20 +82,6 @@ def atoms(draw: Any) -> str:
     )))  # fmt: skip
 
 
-def conditions(depth: int) -> Any:
-    """Conditions joined by and, or, not and choices."""
-    if depth == 0:
-        return atoms()
-    below = conditions(depth - 1)
-    return st.one_of(
-        atoms(),
-        st.lists(below, min_size=2, max_size=3).map(lambda parts: "(" + " and ".join(parts) + ")"),
-        st.lists(below, min_size=2, max_size=3).map(lambda parts: "(" + " or ".join(parts) + ")"),
-        below.map(lambda part: f"not ({part})"),
-        st.tuples(below, below, below).map(lambda p: f"({p[0]} if {p[1]} else {p[2]})"),
-    )
-
-
 def draw_ints(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
     """Ints that are small, near the ends of int32, or beyond; of any dtype that a table may have."""
     values = rng.integers(-4, 14, shape) if rng.random() < 0.5 else rng.choice(EDGES, shape)
@@ -120,7 +107,7 @@ def draw_tables(rng: np.random.Generator, position: int, kv_heads: int, n: int) 
 
 
 @given(
-    text=conditions(2),
+    text=joined(atoms, 2, 3),
     lengths=st.tuples(st.integers(1, 26), st.integers(1, 26)),
     blocks=st.tuples(st.sampled_from((1, 2, 3, 4, 8, 128)), st.sampled_from((1, 2, 3, 4, 8, 128))),
     seed=st.integers(0, 99_999),

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from cases import Case, prepare
+from conditions import joined
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -68,16 +69,7 @@ def atoms(draw: Any) -> str:
 
 def conditions(depth: int) -> Any:
     """Conditions joined by and, or, not and choices."""
-    if depth == 0:
-        return atoms()
-    below = conditions(depth - 1)
-    return st.one_of(
-        atoms(),
-        st.lists(below, min_size=2, max_size=4).map(lambda parts: "(" + " and ".join(parts) + ")"),
-        st.lists(below, min_size=2, max_size=3).map(lambda parts: "(" + " or ".join(parts) + ")"),
-        below.map(lambda part: f"not ({part})"),
-        st.tuples(below, below, below).map(lambda p: f"({p[0]} if {p[1]} else {p[2]})"),
-    )
+    return joined(atoms, depth, 4)
 
 
 @given(
