@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from maskdsl.ir import ops_torch as in_torch
 from maskdsl.ir.emission import Argument, Writer, by_type
-from maskdsl.ir.ops_torch import TORCH_SUPPORT
+from maskdsl.ir.ops_torch import TORCH_SUPPORT, bit_length_text
 from maskdsl.ir.types import BOOL, FLOAT, INT
 
 FLASH_SUPPORT: dict[str, str] = {
@@ -100,18 +100,7 @@ def flash_shift_right(x, n):
     quotient = flash_divide(x, flash_shift_left(n * 0 + 1, n))
     return torch.where(n == 31, torch.where(x < 0, x * 0 - 1, 0), quotient)
 ''',
-    "flash_bit_length": '''\
-def flash_bit_length(x):
-    """The number of bits of abs(x), an int32; 32 for the smallest int."""
-    smallest = x == -2147483648
-    x, length = torch.where(smallest, 0, x), 32 * smallest.to(torch.int32)
-    x = torch.where(x < 0, -x, x)
-    for bits in (16, 8, 4, 2, 1):
-        large = x >= 1 << bits
-        length = length + bits * large.to(torch.int32)
-        x = torch.where(large, x // (1 << bits), x)
-    return length + x
-''',
+    "flash_bit_length": bit_length_text("flash_bit_length", "x // (1 << bits)"),
     **{name: TORCH_SUPPORT[name] for name in ("int_power", "int_abs")},
 }
 """Functions that emitted expressions call, by name; each needs `torch` alone."""

@@ -14,6 +14,23 @@ from maskdsl.ir.types import BOOL, FLOAT, INT
 
 LARGEST_FLOAT = float(np.finfo(np.float32).max)
 
+
+def bit_length_text(name: str, moved: str) -> str:
+    """The function of that name, with an expression for x, at least 0, moved down by `bits`."""
+    return f'''\
+def {name}(x):
+    """The number of bits of abs(x), an int32; 32 for the smallest int."""
+    smallest = x == -2147483648
+    x, length = torch.where(smallest, 0, x), 32 * smallest.to(torch.int32)
+    x = torch.where(x < 0, -x, x)
+    for bits in (16, 8, 4, 2, 1):
+        large = x >= 1 << bits
+        length = length + bits * large.to(torch.int32)
+        x = torch.where(large, {moved}, x)
+    return length + x
+'''
+
+
 TORCH_SUPPORT: dict[str, str] = {
     "floor_divide": '''\
 def floor_divide(x, y):
@@ -67,18 +84,7 @@ def log_sigmoid(x):
     """log(sigmoid(x)) without overflow."""
     return torch.clamp(x, max=0.0) - torch.log1p(torch.exp(-torch.abs(x)))
 ''',
-    "bit_length": '''\
-def bit_length(x):
-    """The number of bits of abs(x), an int32; 32 for the smallest int."""
-    smallest = x == -2147483648
-    x, length = torch.where(smallest, 0, x), 32 * smallest.to(torch.int32)
-    x = torch.where(x < 0, -x, x)
-    for bits in (16, 8, 4, 2, 1):
-        large = x >= 1 << bits
-        length = length + bits * large.to(torch.int32)
-        x = torch.where(large, x >> bits, x)
-    return length + x
-''',
+    "bit_length": bit_length_text("bit_length", "x >> bits"),
 }
 """Functions that emitted expressions call, by name; each needs `torch` alone."""
 
