@@ -20,6 +20,7 @@ from typing import Any
 from maskdsl.binding.machine import differences, launch_differences, this_machine
 from maskdsl.ir.nodes import Variant
 from maskdsl.ir.stored import from_plain, to_plain
+from maskdsl.library.files import reason, writing
 from maskdsl.source.diagnostic import Diagnostic, MaskError
 
 FORMAT = 2
@@ -96,14 +97,21 @@ def replace_text(path: Path, text: str) -> None:
     made.replace(path)
 
 
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write the manifest. Raises MaskError E0107 when the folder cannot be written."""
+    text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
+    with writing(folder):
+        replace_text(folder / MANIFEST, f"{text}\n")
+
+
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of an artifact's folder. Raises MaskError E0107 without one, E0711 for one that does not read."""
     path = folder / MANIFEST
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except OSError as problem:
-        why = (problem.strerror or str(problem)).lower()
-        raise MaskError(Diagnostic("E0107", f"`{path}` cannot be read: {why}", help=_artifacts_below(folder))) from None
+        told = f"`{path}` cannot be read: {reason(problem)}"
+        raise MaskError(Diagnostic("E0107", told, help=_artifacts_below(folder))) from None
     except (ValueError, RecursionError):
         raise MaskError(damaged(folder, f"`{MANIFEST}` is no JSON")) from None
     if not isinstance(found, dict) or not isinstance(found.get("artifact"), dict):
@@ -147,7 +155,7 @@ def verify_file(folder: Path, section: Section, name: str) -> None:
     try:
         found = hash_of(folder / name)
     except OSError as problem:
-        raise MaskError(damaged(folder, f"`{name}`: {(problem.strerror or str(problem)).lower()}")) from None
+        raise MaskError(damaged(folder, f"`{name}`: {reason(problem)}")) from None
     if found != section.files.get(name):
         raise MaskError(damaged(folder, f"`{name}` is not as it was written"))
 

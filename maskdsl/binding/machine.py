@@ -22,7 +22,7 @@ def this_machine(device: str) -> dict[str, Any]:
     import torch
 
     found: dict[str, Any] = {
-        "maskdsl": _own_version(), "torch": str(torch.__version__),
+        "maskdsl": own_version(), "torch": str(torch.__version__),
         "triton": triton_version(), "python": ".".join(platform.python_version_tuple()[:2]),
         "platform": f"{platform.system()} {platform.machine()}",
         "cpu": torch.backends.cpu.get_cpu_capability(), "instructions": _instructions(),
@@ -50,7 +50,7 @@ def differences(made: Machine, here: Machine, *, traced: bool) -> list[str]:
 
 def launch_machine(capability: str, toolkit: str) -> dict[str, Any]:
     """What kernels depend on that are launched without their compiler, for a GPU of a capability such as `sm_90`."""
-    return {"maskdsl": _own_version(), "torch": _release(), "capability": capability, "toolkit": toolkit}
+    return {"maskdsl": own_version(), "torch": _release(), "capability": capability, "toolkit": toolkit}
 
 
 def launch_differences(made: Machine) -> list[str]:
@@ -64,7 +64,7 @@ def launch_differences(made: Machine) -> list[str]:
     from maskdsl.backends.cuda_driver import DriverError, driver
 
     major, minor = torch.cuda.get_device_capability()
-    here = {"maskdsl": _own_version(), "torch": _release(), "capability": f"sm_{major}{minor}"}
+    here = {"maskdsl": own_version(), "torch": _release(), "capability": f"sm_{major}{minor}"}
     pairs = [(name, made.get(name), new) for name, new in here.items()]
     told = [f"made with {name} {old}, and this is {new}" for name, old, new in pairs if old != new]
     try:
@@ -77,7 +77,7 @@ def launch_differences(made: Machine) -> list[str]:
     return told
 
 
-def _own_version() -> str:
+def own_version() -> str:
     """This package's version: other versions may write the mods otherwise."""
     from importlib.metadata import version
 

@@ -27,6 +27,7 @@ from maskdsl.binding.artifact import (
     stale,
     verify_file,
     verify_machine,
+    write_manifest,
 )
 from maskdsl.binding.program import Program
 from maskdsl.ir.nodes import Variant
@@ -190,8 +191,6 @@ def _compiled_again(
     folder: Path, manifest: Mapping[str, Any], section: Section, variant: Variant
 ) -> tuple[dict[str, Any], Section]:
     """The folder's manifest and section after the kernel was compiled for this machine."""
-    import json
-
     from maskdsl.binding.described import write_again
     from maskdsl.binding.made import write_kernel
     from maskdsl.binding.staged import staged
@@ -200,8 +199,7 @@ def _compiled_again(
         # For the card that is here, whichever the old kernels were for.
         fresh = write_kernel(made, variant, replace(section.call, target=""), dtypes=section.tables)
         whole = write_again(made, folder, manifest, fresh, variant)
-        text = json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False)
-        (made / MANIFEST).write_text(f"{text}\n", encoding="utf-8")
+        write_manifest(made, whole)
     return whole, fresh
 
 

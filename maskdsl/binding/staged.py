@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path, PurePosixPath
 
 from maskdsl.binding.artifact import MANIFEST
-from maskdsl.source.diagnostic import Diagnostic, MaskError
+from maskdsl.library.files import writing
 
 try:
     import fcntl
@@ -35,7 +35,7 @@ def staged(folder: Path) -> Iterator[Path]:
     """
     was_there = folder.exists()
     with ExitStack() as held:
-        with _writing(folder):
+        with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             with _lock(folder):  # or what is not locked yet might be taken for abandoned
                 _remove_abandoned(folder)
@@ -43,7 +43,7 @@ def staged(folder: Path) -> Iterator[Path]:
                 held.enter_context(_lock(made))
         try:
             yield made
-            with _writing(folder), _lock(folder):
+            with writing(folder), _lock(folder):
                 _replace(folder, made)
         finally:
             shutil.rmtree(made, ignore_errors=True)
@@ -105,12 +105,3 @@ def _lock(folder: Path, wait: bool = True) -> Iterator[None]:
         with suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_UN)  # a process that was forked meanwhile would keep it
         os.close(handle)
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as problem:
-        why = (problem.strerror or str(problem)).lower()
-        raise MaskError(Diagnostic("E0107", f"`{folder}` cannot be written: {why}")) from None

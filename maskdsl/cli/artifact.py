@@ -6,7 +6,6 @@ Not here: compiling and measuring (`measure`).
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -14,14 +13,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from maskdsl.binding.artifact import MANIFEST, replace_text
 from maskdsl.binding.described import MODS, PICTURE, code_described
 from maskdsl.cli.measure import Measured, Offline
-from maskdsl.cli.outcome import writing
 from maskdsl.cli.plot import save_picture
 from maskdsl.cli.show import report_tiles
 from maskdsl.cli.trial import Trial
 from maskdsl.cli.view import MOST_TOKENS, view
+from maskdsl.library.files import writing
 
 CPP = re.compile(r"async_compile\.cpp\w*\(.*?r?'''\n(.*?)'''", re.S)
 """A C++ kernel inside the Python text that Inductor generates."""
@@ -39,13 +37,6 @@ def write_artifact(folder: Path, trial: Trial, found: Measured | Offline) -> dic
         tiles = report_tiles(trial, shown) if shown.step == 1 else None
         save_picture(shown, folder / PICTURE, tiles)
     return describe(trial, found, folder, sources)
-
-
-def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    """Write the manifest. Raises MaskError E0107 when the folder cannot be written."""
-    text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
-    with writing(folder):
-        replace_text(folder / MANIFEST, f"{text}\n")
 
 
 def _launches(found: Measured) -> bool:

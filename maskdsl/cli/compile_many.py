@@ -21,8 +21,8 @@ from typing import Any
 import typer
 
 from maskdsl.backends.package_patches import REPAIRED
-from maskdsl.cli.gallery_progress import Bar
 from maskdsl.cli.outcome import Exit, count, print_diagnostics, print_json
+from maskdsl.cli.progress import Bar
 from maskdsl.cli.target import Target, find_targets
 from maskdsl.library.files import find_files
 from maskdsl.library.registry import shared

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from maskdsl.binding.artifact import CallShape
+from maskdsl.binding.artifact import CallShape, write_manifest
 from maskdsl.binding.staged import staged
-from maskdsl.cli.artifact import write_artifact, write_manifest
+from maskdsl.cli.artifact import write_artifact
 from maskdsl.cli.compile_report import print_report
 from maskdsl.cli.fresh_start import start_told, time_start
 from maskdsl.cli.measure import Measured, Offline, Shape, measure, require

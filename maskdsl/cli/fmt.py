@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from maskdsl.cli.outcome import Exit, count, print_diagnostics, writing
+from maskdsl.cli.outcome import Exit, count, print_diagnostics
 from maskdsl.cli.paths import STDIN, read_all
+from maskdsl.library.files import writing
 from maskdsl.source.diagnostic import Diagnostic, MaskError
 from maskdsl.source.text import Source
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from maskdsl.cli.outcome import count, writing
+from maskdsl.cli.outcome import count
+from maskdsl.library.files import writing
 
 
 def run(
@@ -16,7 +17,7 @@ def run(
 ) -> None:
     """Write a site with a page for every definition."""
     from maskdsl.cli.gallery_pages import make_pages
-    from maskdsl.cli.gallery_progress import Bar
+    from maskdsl.cli.progress import Bar
     from maskdsl.gallery.site import write_site
     from maskdsl.library.registry import shared
 

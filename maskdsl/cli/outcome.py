@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from enum import IntEnum, StrEnum
-from pathlib import Path
 from typing import Any, TextIO
 
-from maskdsl.source.diagnostic import Diagnostic, MaskError
+from maskdsl.source.diagnostic import Diagnostic
 from maskdsl.source.render import render_text, to_json
 
 
@@ -58,16 +56,6 @@ def print_json(value: dict[str, Any] | list[Any]) -> None:
 def as_json(diagnostics: Iterable[Diagnostic]) -> list[dict[str, Any]]:
     """The diagnostics as plain values."""
     return [to_json(d) for d in diagnostics]
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """A block that writes to a path: what the system refuses becomes MaskError E0107."""
-    try:
-        yield
-    except OSError as problem:
-        why = (problem.strerror or str(problem)).lower()
-        raise MaskError(Diagnostic("E0107", f"`{path}` cannot be written: {why}")) from None
 
 
 def count(number: int, noun: str) -> str:

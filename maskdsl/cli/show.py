@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from maskdsl.cli.bounds import MOST_HEADS, WIDEST
-from maskdsl.cli.outcome import can_draw, count, writing
+from maskdsl.cli.outcome import can_draw, count
 from maskdsl.cli.target import Target, find_target, find_targets, parse_settings, parse_sides
+from maskdsl.library.files import writing
 
 if TYPE_CHECKING:
     from maskdsl.cli.trial import Trial

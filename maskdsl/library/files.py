@@ -1,9 +1,10 @@
-"""Reading `.mask` files: the sources of a folder, and what goes wrong when one cannot be read."""
+"""Files: the sources of a folder, and what is said where the system refuses to read or write."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -43,6 +44,15 @@ def read_text(stream: BinaryIO, shown: str) -> str:
 def reason(problem: OSError | ValueError) -> str:
     """Why the system refused a file, in its own words: an OSError, or a ValueError for what is no name of a file."""
     return ((problem.strerror if isinstance(problem, OSError) else None) or str(problem)).lower()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """A block that writes to a path: what the system refuses becomes MaskError E0107."""
+    try:
+        yield
+    except OSError as problem:
+        raise MaskError(Diagnostic("E0107", f"`{path}` cannot be written: {reason(problem)}")) from None
 
 
 def located(path: Path) -> Path:

@@ -255,7 +255,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_a_terminal_shows_how_far_it_is() -> None:
     program = """if True:
-        from maskdsl.cli.gallery_progress import Bar
+        from maskdsl.cli.progress import Bar
         with Bar() as bar:
             bar.tell(3, 7, "local/[sliding_window]")
         with Bar(quiet=True) as bar:
