@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ import torch
 from maskdsl.binding.machine import processor, triton_version
 from maskdsl.cli.fresh_start import Start, seconds_to_start
 from maskdsl.cli.measure import Shape
+from maskdsl.version import VERSION
 
 TARGET = {"cpu": 1.0, "cuda": 1.5}
 """Seconds that the start with an artifact may take."""
@@ -158,7 +158,7 @@ def _about(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "what": "seconds from `import torch` done to the first output of a new process with empty caches",
         "date": datetime.date.today().isoformat(), "machine": name, "cores": os.cpu_count(), "torch": torch.__version__,
-        "triton": triton_version(), "maskdsl": version("maskdsl"), "dtype": options.dtype, "runs": options.runs,
+        "triton": triton_version(), "maskdsl": VERSION, "dtype": options.dtype, "runs": options.runs,
         "load_average": round(os.getloadavg()[0], 1),
     }  # fmt: skip
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask
 
 from maskdsl.backends.flex_blocks import MaskMod, Shape, everything, for_every_row, sees_some_tile, with_one_more_key
-from maskdsl.backends.flex_kernels import Kernel, ScoreMod, Signature, call
+from maskdsl.backends.flex_kernels import Kernel, ScoreMod, Signature, call, trains_at
 from maskdsl.backends.flex_limits import (
     Options,
     gradient_block,
@@ -208,12 +208,14 @@ def _cuda_signature(
     sizes = tuple((x.dtype, x.shape[:2], x.shape[3], x.requires_grad, x.dim_order()) for x in qkv)
     captured = tuple((t.dtype, t.dim(), t.requires_grad) for t in mods.captured)
     mode = (gradients, torch.is_inference_mode_enabled())
+    static = (q.device, kernel, sizes, captured, mode, mask.kv_indices.shape[:2], mask.BLOCK_SIZE)
+    free = Signature(mods.text, scale, finish, options, True, static)
+    lengths = (mask.kv_indices.shape, *(x.shape for x in (*qkv, *mods.captured)))
     # torch 2.11 writes no free size into CuteDSL.
     fixed = plan.fixed or (plan.flash and ".shape[" in mods.text)
-    lists = mask.kv_indices.shape if fixed else mask.kv_indices.shape[:2]
-    lengths = tuple(x.shape for x in (*qkv, *mods.captured)) if fixed else ()
-    static = (q.device, kernel, sizes, captured, mode, lists, mask.BLOCK_SIZE, lengths)
-    return Signature(mods.text, scale, finish, options, not fixed, static)
+    if fixed or (gradients and not plan.flash and trains_at(free, lengths)):
+        return free._replace(dynamic=False, static=(*static, lengths))
+    return free
 
 
 def _kernel_of(mods: Mods, q: Tensor, k: Tensor, block: tuple[int, int], plan: Plan) -> tuple[str, Options]:

@@ -68,7 +68,7 @@ class Builder:
 
     The lists have `call.batch` rows and `call.heads` heads: 1 where the mask is the same for all. `exact` evaluates the
     pairs of the undecided tiles and drops or promotes those that are in truth empty or full.
-    On CUDA the lists of one direction are one launch and nothing is read back, unless `exact`.
+    On CUDA all lists are one launch and nothing is read back, unless `exact`.
     """
 
     plan: TilePlan
@@ -100,9 +100,7 @@ class Builder:
                 counts.zero_()
             return
         if _has_kernels(self.call) and not exact:
-            self._launch(False)(forward)
-            if backward is not None:
-                self._launch(True)(backward)
+            self._launch(backward is not None)(forward, *([backward] if backward else []))
             return
         partial, full = tile_verdicts(self.plan.function, self.plan.verdict, self.call, self.tables)
         if exact:
@@ -114,15 +112,15 @@ class Builder:
     def over(self, tables: Mapping[Table, Tensor]) -> Builder:
         """The same over other tables, of the same shapes and dtypes: kernels that were found serve on."""
         made = Builder(self.plan, self.call, tables)
-        for transposed, launch in self.launches.items():
-            made._launch(transposed).again = launch.again
+        for both, launch in self.launches.items():
+            made._launch(both).again = launch.again
         return made
 
-    def _launch(self, transposed: bool) -> Launch:
-        if transposed not in self.launches:
-            kernel = _kernel(self.plan, transposed)
-            self.launches[transposed] = kernel.launch(self.plan.verdict, self.call, self.tables)
-        return self.launches[transposed]
+    def _launch(self, both: bool) -> Launch:
+        if both not in self.launches:
+            kernel = _kernel(self.plan, both)
+            self.launches[both] = kernel.launch(self.plan.verdict, self.call, self.tables)
+        return self.launches[both]
 
 
 def is_read_at_once(device: torch.device) -> bool:
@@ -135,13 +133,13 @@ def _has_kernels(call: Call) -> bool:
     return bool(call.device.type == "cuda")
 
 
-def _kernel(plan: TilePlan, transposed: bool) -> Any:
-    """The plan's kernel for one direction, compiled at first use."""
-    if transposed not in plan.kernels:
+def _kernel(plan: TilePlan, both: bool) -> Any:
+    """The plan's kernel for the lists of the forward pass alone, or of both passes, compiled at first use."""
+    if both not in plan.kernels:
         from maskdsl.backends.block_mask_triton import kernel_for
 
-        plan.kernels[transposed] = kernel_for(plan.verdict, transposed)
-    return plan.kernels[transposed]
+        plan.kernels[both] = kernel_for(plan.verdict, both)
+    return plan.kernels[both]
 
 
 def refined(partial: Tensor, full: Tensor, verdict: Verdict, call: Call, mask_mod: MaskMod) -> tuple[Tensor, Tensor]:

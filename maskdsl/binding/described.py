@@ -15,8 +15,9 @@ import torch
 
 from maskdsl.backends.targets import target_named
 from maskdsl.binding.artifact import MANIFEST, PACKAGE, Section
-from maskdsl.binding.machine import own_version, processor, triton_version
+from maskdsl.binding.machine import processor, triton_version
 from maskdsl.ir.nodes import Variant
+from maskdsl.version import VERSION
 
 if TYPE_CHECKING:
     from maskdsl.backends.launch_plan import KernelPlan
@@ -88,7 +89,7 @@ def _kernels(plan: Plan | None, backward: Sequence[KernelPlan]) -> list[dict[str
 
 
 def _versions() -> dict[str, str | None]:
-    own = {"maskdsl": own_version(), "torch": str(torch.__version__), "python": platform.python_version()}
+    own = {"maskdsl": VERSION, "torch": str(torch.__version__), "python": platform.python_version()}
     return {**own, "triton": triton_version()}
 
 

@@ -171,7 +171,7 @@ class _Made:
         """The kernel that lists the tiles, and the tables that it reads."""
         lengths = check_call(*self.qkv, self.mods.span)
         builder = self.bound.list_builder(self.mods, lengths, self.qkv, self.call.mask.BLOCK_SIZE)
-        kernel = kernel_for(builder.plan.verdict, transposed=False)
+        kernel = kernel_for(builder.plan.verdict, both=False)
         return kernel, [builder.tables[t] for t in kernel.tables]
 
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from maskdsl.version import VERSION
+
 INSTRUCTIONS = re.compile(
     r"sse\w*|ssse3|avx\w*|amx\w*|fma\w*|f16c|bmi\d|abm|lzcnt|popcnt|movbe|adx|aes|vaes|v?pclmulqdq|gfni|sha\w*|"
     r"asimd\w*|sve\w*|i8mm|bf16|xsave\w*|clwb|clflushopt|rd\w+|fsgsbase|xop|tbm|fp\w*|neon"
@@ -22,7 +24,7 @@ def this_machine(device: str) -> dict[str, Any]:
     import torch
 
     found: dict[str, Any] = {
-        "maskdsl": own_version(), "torch": str(torch.__version__),
+        "maskdsl": VERSION, "torch": str(torch.__version__),
         "triton": triton_version(), "python": ".".join(platform.python_version_tuple()[:2]),
         "platform": f"{platform.system()} {platform.machine()}",
         "cpu": torch.backends.cpu.get_cpu_capability(), "instructions": _instructions(),
@@ -50,7 +52,7 @@ def differences(made: Machine, here: Machine, *, traced: bool) -> list[str]:
 
 def launch_machine(capability: str, toolkit: str) -> dict[str, Any]:
     """What kernels depend on that are launched without their compiler, for a GPU of a capability such as `sm_90`."""
-    return {"maskdsl": own_version(), "torch": _release(), "capability": capability, "toolkit": toolkit}
+    return {"maskdsl": VERSION, "torch": _release(), "capability": capability, "toolkit": toolkit}
 
 
 def launch_differences(made: Machine) -> list[str]:
@@ -64,7 +66,7 @@ def launch_differences(made: Machine) -> list[str]:
     from maskdsl.backends.cuda_driver import DriverError, driver
 
     major, minor = torch.cuda.get_device_capability()
-    here = {"maskdsl": own_version(), "torch": _release(), "capability": f"sm_{major}{minor}"}
+    here = {"maskdsl": VERSION, "torch": _release(), "capability": f"sm_{major}{minor}"}
     pairs = [(name, made.get(name), new) for name, new in here.items()]
     told = [f"made with {name} {old}, and this is {new}" for name, old, new in pairs if old != new]
     try:
@@ -75,13 +77,6 @@ def launch_differences(made: Machine) -> list[str]:
     if needed.isdigit() and newest[0] < int(needed):
         told.append(f"made with CUDA {made['toolkit']}, and this driver runs CUDA up to {newest[0]}.{newest[1]}")
     return told
-
-
-def own_version() -> str:
-    """This package's version: other versions may write the mods otherwise."""
-    from importlib.metadata import version
-
-    return version("maskdsl")
 
 
 def _release() -> str:

@@ -169,7 +169,7 @@ def _run_all(jobs: Sequence[Job], options: Sequence[str], at_once: int) -> Itera
 
 def _environment(at_once: int) -> dict[str, str]:
     """That of a job: one compiler, and its part of the processors."""
-    from importlib.metadata import version
+    from importlib.metadata import version  # torch itself is not imported here
 
     own = {"TORCHINDUCTOR_COMPILE_THREADS": "1", "NO_COLOR": "1"}
     if version("torch").startswith(REPAIRED):  # elsewhere the number of threads becomes a part of the kernel

@@ -14,6 +14,7 @@ from maskdsl.cli.outcome import Exit, fault, print_diagnostics
 from maskdsl.library.files import reason
 from maskdsl.source.diagnostic import Diagnostic, MaskError
 from maskdsl.source.suggest import did_you_mean
+from maskdsl.version import VERSION
 
 COMMANDS = ("check", "fmt", "list", "show", "explain", "compile", "gallery")
 """The commands in the order of the help; `maskdsl.cli.NAME` has a function `run` and says what it does."""
@@ -38,9 +39,7 @@ class Commands(TyperGroup):
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        print(f"maskdsl {version('maskdsl')}")
+        print(f"maskdsl {VERSION}")
         raise typer.Exit
 
 

@@ -10,7 +10,6 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from maskdsl.gallery.page import Kernel, Page
 from maskdsl.gallery.search import search_entry, tags_of
 from maskdsl.gallery.text import text_picture
 from maskdsl.gallery.usage import layers_of, usages
+from maskdsl.version import VERSION
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGES = "definitions"
@@ -57,7 +57,7 @@ def index_html(pages: Sequence[Page]) -> str:
     families = [_family(name, [*group]) for name, group in groupby(pages, key=lambda p: p.family)]
     return _render(
         "index.html", title="Attention masks and scores", description="A gallery of attention masks and scores",
-        count=f"{len(pages):,}", version=version("maskdsl"), families=families, hints=HINTS,
+        count=f"{len(pages):,}", version=VERSION, families=families, hints=HINTS,
         thumbnails=_json([pack_thumbnail(p) for p in pages]), entries=_json([search_entry(p, known) for p in pages]),
         script=_asset("index.js"),
     )  # fmt: skip

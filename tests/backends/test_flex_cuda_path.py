@@ -73,6 +73,24 @@ def test_lengths_change_without_new_traces() -> None:
     assert int(torch._dynamo.utils.counters["stats"]["unique_graphs"]) == before
 
 
+def test_first_lengths_of_training_are_numbers() -> None:
+    """Two lengths have kernels of their own, whose backward pass is faster; all others share one."""
+    free = flex_kernels.Signature("of this test", 1.0, "", (), True, ())
+    lengths = [(torch.Size((n,)),) for n in (128, 256, 384, 128, 512, 256)]
+    assert [flex_kernels.trains_at(free, n) for n in lengths] == [True, True, False, True, False, True]
+    assert flex_kernels.trains_at(free._replace(scale=2.0), lengths[2])
+
+
+def test_only_training_has_kernels_of_its_own_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+    monkeypatch.setattr(flex, "_run", lambda mods, signature, qkv, *_: seen.append(signature.dynamic) or qkv[0])
+    for gradients in (False, True):
+        monkeypatch.setattr(flex, "_on_cpu", partial(flex._on_cuda, gradients=gradients))
+        for length in (150, 300, 450):
+            maskdsl.compile("mask m = k <= q + 77").bind().attention(*random_qkv(length, length))
+    assert seen == [True, True, True, False, False, True]
+
+
 def test_lengths_are_one_tensor_each() -> None:
     device = torch.device("cpu")
     assert bound_module._one_element(7, device) is bound_module._one_element(7, device)

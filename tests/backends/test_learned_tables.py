@@ -32,6 +32,7 @@ PROGRAMS = {
         score biased(bias: float[head, 5]) = score + bias[h, clamp(q - k, 0, 4)]
         variant v(bias: float[head, 5]) { mask = k <= q + 1 score = biased(bias) then capped(2.0) }""",
     "in a function": "score s(w: float[head]) = score + logsigmoid(w[h] * score) + exp(-w[h] * abs(q - k))",
+    "rows by number": "score s(w: float[3, head]) = score + w[1, h] * abs(q - k) - w[0, h] * k + w[2, h]",
     "one value": "score s(w: float[]) = score + w * sigmoid(score) + log(1.0 + w * w)",
 }
 

@@ -111,7 +111,7 @@ def call(bound: Bound, kernel: LaunchedKernel, qkv: tuple[torch.Tensor, ...]) ->
 def verify_lists(builder: Builder, mask: BlockMask) -> None:
     """The artifact's kernel of lists gives those that torch's operations gave."""
     found = empty_lists(*mask.kv_indices.shape, torch.device("cpu"))
-    kernel = kernel_for(builder.plan.verdict, transposed=False)
+    kernel = kernel_for(builder.plan.verdict, both=False)
     assert isinstance(kernel.function, LaunchedLists)
     kernel.launch(builder.plan.verdict, builder.call, builder.tables)(found)
     for counts, indices, own in ((found[0], found[1], "kv"), (found[2], found[3], "full_kv")):

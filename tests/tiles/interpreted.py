@@ -42,15 +42,16 @@ FORMULAS = (
 CALLS = (((2, 2, 14, 18), (4, 4)), ((1, 2, 17, 9), (3, 8)))
 
 
-def lists_of(case: Case, transposed: bool) -> Lists:
-    """The lists of one direction by the kernel."""
+def lists_of(case: Case, both: bool) -> list[Lists]:
+    """The lists of the forward pass by a kernel, or of both passes."""
     verdict, shape = case.verdict, case.shape
     call = Call(shape.b, shape.h, shape.q_len, shape.kv_len, CPU, case.sizes)
     tables = {t: torch.from_numpy(np.array(a)) for t, a in case.arrays.items()}
     rows, columns = -(-shape.q_len // verdict.q_block), -(-shape.kv_len // verdict.k_block)
-    lists = empty_lists(shape.b, shape.h, *((columns, rows) if transposed else (rows, columns)), CPU)
+    directions = [(rows, columns), (columns, rows)][: 1 + both]
+    lists = [empty_lists(shape.b, shape.h, *tiles, CPU) for tiles in directions]
     bound = {**tables, **make_tile_tables(verdict, call, tables)}
-    kernel_for(verdict, transposed).launch(verdict, call, bound)(lists)
+    kernel_for(verdict, both).launch(verdict, call, bound)(*lists)
     return lists
 
 
@@ -65,12 +66,11 @@ def tiles_of(counts: torch.Tensor, indices: torch.Tensor) -> np.ndarray:
 
 
 def compare(case: Case) -> None:
-    """Both directions of the kernel's lists against the NumPy classification."""
+    """The lists of the kernels of one pass and of both against the NumPy classification."""
     wanted = np.broadcast_to(classify(case.verdict, case.shape, case.arrays, case.sizes), case.truth.shape)
-    for transposed in (False, True):
-        lists = lists_of(case, transposed)
+    alone, forward, backward = *lists_of(case, False), *lists_of(case, True)
+    for lists, kinds in ((alone, wanted), (forward, wanted), (backward, wanted.swapaxes(2, 3))):
         assert lists.partial.stride() == lists.full.stride() and lists.partial.shape == lists.full.shape
-        kinds = wanted.swapaxes(2, 3) if transposed else wanted
         np.testing.assert_array_equal(tiles_of(lists.partial_counts, lists.partial), kinds == SOME)
         np.testing.assert_array_equal(tiles_of(lists.full_counts, lists.full), kinds == ALL)
 
