@@ -1,6 +1,6 @@
 """How far compiled kernels are from the float64 reference, beside PyTorch's own attention in the same dtype.
 
-    python benchmarks/correctness.py                        # one CUDA GPU: all programs, bf16 and fp32, both ways
+    python benchmarks/correctness.py                        # one CUDA GPU: 38 programs, bf16 and fp32, both ways
     python benchmarks/correctness.py --shipped --resume     # every shipped definition once, small; call it until done
     python benchmarks/correctness.py --device cpu --quick   # a smoke test without a GPU: forward only, a few programs
 
@@ -208,12 +208,13 @@ def _cases(options: argparse.Namespace) -> tuple[Any, ...]:
 
 @cache
 def _chosen(quick: bool, everything: bool, shipped: bool, only: tuple[str, ...]) -> tuple[Any, ...]:
-    from benchmarks.correctness_cases import INLINE, registered, remaining
+    from benchmarks.correctness_cases import BASICS, INLINE, registered, remaining
 
     if quick and not only:
         return tuple(c for c in INLINE if c.name in ("rows", "twice", "scaled", "sigmoid_attention", "blind"))
-    cases = registered() if shipped else (*INLINE, *registered())
-    cases += remaining(cases) if everything or shipped or only else ()
+    wide = everything or shipped or only
+    cases = (*(() if shipped else INLINE), *registered(() if wide else BASICS))
+    cases += remaining(cases) if wide else ()
     unknown = [name for name in only if not any(_is_called(case, name) for case in cases)]
     if unknown:
         raise SystemExit(f"no program is called {', '.join(unknown)}")

@@ -1,4 +1,4 @@
-"""The programs of the correctness run: the registry's, and texts that together use every function and construct.
+"""The programs of the correctness run: those of the registry, and texts that together use every function and construct.
 
 Not here: running and measuring them (`correctness`).
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -142,11 +142,22 @@ INLINE: tuple[Case, ...] = (
 )  # fmt: skip
 
 
-def registered() -> tuple[Case, ...]:
-    """Every shipped definition whose tables the tests know how to draw, with the last of the constants they try."""
+BASICS = (
+    "full", "causal", "causal_bottom_right", "sliding_window", "symmetric_local", "prefix_lm", "document", "packed",
+    "packed_causal", "chunked", "dilated", "sink_window", "softcap", "alibi", "alibi_slopes", "relative_bias",
+    "t5_bias", "t5_bias_causal", "gemma2_local", "gemma2_global", "gpt_oss_local", "gpt_oss_global", "mistral",
+    "llama4_local",
+)  # fmt: skip
+"""The shipped definitions that others are built of or are like: those that every call is made of."""
+
+
+def registered(names: Collection[str] = ()) -> tuple[Case, ...]:
+    """Shipped definitions whose tables the tests know how to draw, all or these, with the last of the constants that
+    the tests try.
+    """
     import maskdsl
 
-    known = {m.name for m in maskdsl.list()}
+    known = {m.name for m in maskdsl.list() if not names or m.name in names}
     cases = []
     folder = Path(__file__).parent.parent / "tests" / "variants"
     sys.path.append(str(folder))

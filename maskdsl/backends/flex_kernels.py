@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
+import math
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.attention import flex_attention as torch_flex
 from torch.nn.attention.flex_attention import AuxRequest, BlockMask, flex_attention
 
 from maskdsl.backends.flex_blocks import MaskMod
@@ -41,6 +44,10 @@ class Signature(NamedTuple):
 OWN_KERNELS = 2
 """How many lengths have a training kernel of their own: the backward pass of free lengths took 7 % longer (causal,
 8192 tokens, head_dim 128, torch 2.11 on an H200)."""
+
+FLASH_LSE = 1.0 if "stats_are_log2" in inspect.getsource(torch_flex) else 1.0 / math.log(2.0)
+"""The factor for the log-sum-exp that flex gives by FlashAttention-4: torch before 2.13 takes it for a logarithm to the
+base 2, which it is not, and multiplies it by ln 2."""
 
 _TRAINED: dict[Signature, set[tuple[torch.Size, ...]]] = {}
 
@@ -142,5 +149,6 @@ def attend(
     out, aux = flex_attention(
         q, k, v, score_mod, mask, scale=scale, enable_gqa=grouped, kernel_options=options, return_aux=wish
     )
-    factor = torch.exp(aux.lse) if sink is None else torch.sigmoid(aux.lse - sink[:, :, None])
+    lse = aux.lse * FLASH_LSE if options.get("BACKEND") == "FLASH" else aux.lse
+    factor = torch.exp(lse) if sink is None else torch.sigmoid(lse - sink[:, :, None])
     return (out * factor[..., None]).to(out.dtype)

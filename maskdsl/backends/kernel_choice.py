@@ -1,6 +1,7 @@
 """Which kernel a call gets: FlashAttention-4's through FlexAttention (`flash`), Triton's (`triton`), the CPU's (`cpu`).
 
-`auto` takes the first that can do the call, in this order. Not here: the options that a kernel runs with
+`auto` takes the first that can do the call, in this order; for narrow heads whose scores depend on places Triton is
+before FlashAttention-4. Not here: the options that a kernel runs with
 (`kernel_options`), what no kernel can do (`flex_limits`), the forms in which mods are written (`mods_text`).
 """
 
@@ -26,6 +27,10 @@ FLASH_CAPABILITIES = (9, 10)
 FLASH_HEAD_DIMS = (16, 128)
 """The least and the greatest head_dim, multiples of 8, that FlashAttention-4 is given here."""
 
+NARROW = 64
+"""Up to this head_dim Triton is faster where a score reads more than the score: ALiBi, causal, 8192 tokens, head_dim
+64 on an H100 with torch 2.11: 281 against 241 TFLOP/s."""
+
 SHORT = 128
 """Queries below this go to torch's decode kernel, which FlashAttention-4 has no counterpart of in flex."""
 
@@ -50,7 +55,8 @@ class Request:
 
     `unwritable` are the functions of the variant that CuteDSL has no form for, `learned` the float tables that require
     a gradient. `group` is the number of query heads to a key/value head, `rows` that of batch rows times those. `lse`
-    says that the log-sum-exp is used after the softmax, as by a sink.
+    says that the log-sum-exp is used after the softmax, as by a sink, `placed` that scores read more than the score: a
+    coordinate or a table. `visits` is how many key tiles a row of queries visits, None where that is not known.
     """
 
     dtype: str = "bfloat16"
@@ -66,6 +72,8 @@ class Request:
     gradients: bool = False
     layout: str = "dense"
     lse: bool = False
+    placed: bool = False
+    visits: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +109,8 @@ def choose(wanted: str, machine: Machine, request: Request, span: Span | None = 
         if reasons[wanted]:
             raise MaskError(_cannot(wanted, reasons[wanted], span))
         return Choice(wanted, {n: r for n, r in reasons.items() if n != wanted})
-    possible = [n for n in KERNELS if not reasons[n]]
+    late = ("flash",) if request.placed and request.head_dim <= NARROW else ()
+    possible = sorted((n for n in KERNELS if not reasons[n]), key=late.__contains__)
     # What no kernel takes is told by the kernel's own limits, better than here.
     chosen = possible[0] if possible else "cpu" if machine.device == "cpu" else "triton"
     return Choice(chosen, {n: r for n, r in reasons.items() if n != chosen})
@@ -129,6 +138,8 @@ def _against_flash(machine: Machine, request: Request) -> Iterable[str]:
     yield from request.unwritable
     if request.gradients and request.lse:
         yield "its backward pass knows no gradient of the log-sum-exp, which a sink and `normalize = false` need"
+    if request.gradients and request.placed:
+        yield "its backward pass gave NaN for scores that read more than the score (4.0.0b14, torch 2.11, an H100)"
     for name in request.learned:
         yield f"`{name}` requires a gradient, which FlashAttention-4 gives to no table"
 

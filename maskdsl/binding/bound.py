@@ -256,7 +256,8 @@ class Bound:
         """
         device = qkv[0].device
         mods, formula = self._mods(lengths, device)
-        settled = self._choices.settled(lengths, qkv, wish, self._lowering.at(formula.sizes), machine)
+        visits = partial(self._masks.visits, formula, wish.block, (qkv[0].shape[2], qkv[1].shape[2]))
+        settled = self._choices.settled(lengths, qkv, wish, self._lowering.at(formula.sizes), machine, visits)
         mods = self._in_dialect(mods, formula, settled.dialect, (lengths, device))
         return mods, self._blocks(formula, mods), settled
 

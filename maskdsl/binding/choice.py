@@ -67,18 +67,28 @@ def request_of(qkv: QKV, wish: Wish, lowered: Lowered) -> Request:
     gradients = torch.is_grad_enabled() and (bool(names) or any(x.requires_grad for x in qkv))
     return Request(
         dtype=str(q.dtype).removeprefix("torch."), head_dim=q.shape[3], v_head_dim=v.shape[3],
-        q_len=q.shape[2], kv_len=k.shape[2], block=wish.block, unwritable=lowered.unwritable(FLASH), learned=names,
-        group=q.shape[1] // k.shape[1], rows=q.shape[0] * k.shape[1], gradients=gradients, layout=wish.layout,
-        lse=lowered.needs_lse,
+        q_len=q.shape[2], kv_len=k.shape[2], block=wish.block, learned=names, group=q.shape[1] // k.shape[1],
+        rows=q.shape[0] * k.shape[1], gradients=gradients, layout=wish.layout, **demands_of(lowered),
     )  # fmt: skip
 
 
-def settle(wanted: str, precise: bool, machine: Machine, request: Request, span: Span | None = None) -> Settled:
+def demands_of(lowered: Lowered) -> dict[str, Any]:
+    """The fields of a request that a definition fills, whatever the call."""
+    return {"unwritable": lowered.unwritable(FLASH), "lse": lowered.needs_lse, "placed": lowered.is_placed}
+
+
+def settle(
+    wanted: str, precise: bool, machine: Machine, request: Request, span: Span | None = None,
+    visits: Callable[[], float | None] = lambda: None,
+) -> Settled:  # fmt: skip
     """How a call runs. Raises MaskError E0703 for a backend that is unknown or cannot do it.
 
-    Mods are written in the GPU's fast forms for kernels in half precision, unless they shall be `precise`.
+    Mods are written in the GPU's fast forms for kernels in half precision, unless they shall be `precise`. `visits`
+    gives the field of that name where the options may depend on it.
     """
     choice = choose(wanted, machine, request, span)
+    if choice.kernel == "triton" and kernel_of(request) == "main":
+        request = replace(request, visits=visits())
     if choice.kernel == "flash":
         dialect = FLASH_PRECISE if precise or not teach_cutedsl() else FLASH
         return Settled(request, choice, dialect, flash_block(machine, request.block), Plan(flash=True))
@@ -111,8 +121,11 @@ class Choices:
     known: dict[Any, Settled] = field(default_factory=dict)
     failed: tuple[str, ...] = ()
 
-    def settled(self, lengths: Lengths, qkv: QKV, wish: Wish, lowered: Lowered, machine: Machine) -> Settled:
-        """How a call runs on a machine. Raises MaskError E0703."""
+    def settled(
+        self, lengths: Lengths, qkv: QKV, wish: Wish, lowered: Lowered, machine: Machine,
+        visits: Callable[[], float | None] = lambda: None,
+    ) -> Settled:  # fmt: skip
+        """How a call runs on a machine; `visits` as for `settle`. Raises MaskError E0703."""
         q, k, v = qkv
         wants = (torch.is_grad_enabled(), q.requires_grad, k.requires_grad, v.requires_grad)
         key = (lengths, wish, wants, q.dtype, q.device, machine, q.shape[3], v.shape[3], k.shape[0])
@@ -120,7 +133,7 @@ class Choices:
             request = request_of(qkv, wish, lowered)
             if wish.backend == "auto":
                 request = replace(request, unwritable=request.unwritable + self.failed)
-            self.known[key] = settle(wish.backend, wish.precise, machine, request, self.span)
+            self.known[key] = settle(wish.backend, wish.precise, machine, request, self.span, visits)
         return self.known[key]
 
     def or_by_triton(self, backend: str, run: Callable[[], Tensor]) -> Tensor:

@@ -45,6 +45,14 @@ class Lowered:
         """Whether what follows the softmax uses its log-sum-exp: a sink, or the division undone."""
         return self.variant.sink is not None or not self.normalize
 
+    @property
+    def is_placed(self) -> bool:
+        """Whether scores depend on more than the score: on a coordinate, a length or a table."""
+        if self.variant.score is None:
+            return False
+        read = {n for n in topological([self.variant.score]) if isinstance(n, Symbol | Lookup)}
+        return any(isinstance(n, Lookup) or n.name != "score" for n in read)
+
     def unwritable(self, dialect: Dialect) -> tuple[str, ...]:
         """Why there is no form in a dialect; nothing if there is one."""
         try:

@@ -24,6 +24,7 @@ from maskdsl.binding.shapes import Lengths
 from maskdsl.ir.nodes import Derived, Node
 from maskdsl.ir.types import Table
 from maskdsl.tiles.limits import Limits, Ranges
+from maskdsl.tiles.visits import visited_tiles
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,6 +94,10 @@ class TileMasks:
         find = partial(limits_of, formula.tables, formula.ranges)
         limits = self.limits.get(formula.text, formula.tables.values(), find)
         return self._plan_within(formula, q_block, k_block, limits)
+
+    def visits(self, formula: Formula, block: tuple[int, int], lengths: tuple[int, int]) -> float | None:
+        """How many key tiles a row of queries visits on average; None where tables decide that."""
+        return visited_tiles(self.plan(formula, *block).verdict, *lengths)
 
     def _plan_within(self, formula: Formula, q_block: int, k_block: int, limits: Limits) -> TilePlan:
         key = (formula.text, q_block, k_block, frozenset(limits.tables.items()))

@@ -44,8 +44,7 @@ class Explained:
 def explain_kernel(trial: Trial, call: Call) -> Explained:
     """How a definition with its arguments runs. Raises MaskError E0703 for a device or dtype that there is not."""
     from maskdsl.backends.kernel_choice import Request
-    from maskdsl.backends.mods_text import FLASH
-    from maskdsl.binding.choice import settle
+    from maskdsl.binding.choice import demands_of, settle
     from maskdsl.binding.lowered import Lowering
 
     if call.dtype not in DTYPES:
@@ -54,8 +53,8 @@ def explain_kernel(trial: Trial, call: Call) -> Explained:
     sizes = {**trial.sizes, "q_len": call.lengths[0], "kv_len": call.lengths[1]}
     request = Request(
         dtype=call.dtype, head_dim=call.head_dim, v_head_dim=call.head_dim, q_len=call.lengths[0],
-        kv_len=call.lengths[1], block=call.block, unwritable=Lowering(trial.variant).at(sizes).unwritable(FLASH),
-        rows=trial.sizes["batch"] * trial.sizes["kv_head"], group=trial.sizes["head"] // trial.sizes["kv_head"],
+        kv_len=call.lengths[1], block=call.block, rows=trial.sizes["batch"] * trial.sizes["kv_head"],
+        group=trial.sizes["head"] // trial.sizes["kv_head"], **demands_of(Lowering(trial.variant).at(sizes)),
     )  # fmt: skip
     return Explained(trial.variant.name, call, machine, settle("auto", False, machine, request, trial.variant.span))
 

@@ -183,6 +183,47 @@ def test_a_sink_is_seen_in_the_request() -> None:
         assert choice.request_of((q, q, q), wish, lowered).lse is uses
 
 
+def test_scores_that_depend_on_places_are_seen_in_the_request() -> None:
+    for text, placed in (
+        ("score s = 50.0 * tanh(score / 50.0)", False), ("mask s = k <= q", False), ("score s = score + q", True),
+        ("score s(t: float[]) = score * t", True), ("score s(t: float[head]) = score * t[h]", True),
+        ("score s = score + float(q_len)", True),
+    ):  # fmt: skip
+        program = maskdsl.compile(text)
+        bound = program.bind(**dict.fromkeys(program.tables, [1.0]))
+        assert bound._lowering.at({"head": 1}).is_placed is placed, text
+
+
+def test_flash_trains_no_scores_that_depend_on_places() -> None:
+    """Its gradients are NaN; Triton's are right (ALiBi, in the benchmark of the kernels)."""
+    assert choose("auto", H100, replace(PREFILL, placed=True)).kernel == "flash"
+    assert choose("auto", H100, replace(PREFILL, gradients=True)).kernel == "flash"
+    trained = choose("auto", H100, replace(PREFILL, placed=True, gradients=True))
+    assert trained.kernel == "triton" and "NaN" in trained.why_not["flash"][0]
+
+
+def test_narrow_heads_with_placed_scores_take_triton_first() -> None:
+    narrow = replace(PREFILL, head_dim=64, v_head_dim=64, placed=True)
+    assert choose("auto", H100, narrow).kernel == "triton" and choose("flash", H100, narrow).kernel == "flash"
+    assert choose("auto", H100, replace(narrow, placed=False)).kernel == "flash"
+
+
+@pytest.mark.parametrize(("text", "by_tma"), [
+    ("k <= q", True), ("0 <= q - k < 1024", False), ("k <= q and q // 1024 == k // 1024", False),
+    ("d[b, q] == d[b, k] and k <= q", True),
+])  # fmt: skip
+def test_few_tiles_are_loaded_without_tma(text: str, by_tma: bool) -> None:
+    """The number of tiles that a row of queries visits is told by the formula, unless tables decide it."""
+    tables = "(d: int[batch, position])" if "d[" in text else ""
+    program = maskdsl.compile(f"mask m{tables} = {text}")
+    bound = program.bind(**({"d": torch.zeros(1, 8192, dtype=torch.int32)} if tables else {}))
+    q = torch.zeros(1, 1, 8192, 128, dtype=torch.bfloat16)
+    lengths = check_call(q, q, q, NOWHERE)
+    _, _, settled = bound.planned(lengths, (q, q, q), choice.Wish("triton", False, (128, 128)), H100)
+    assert ("fwd_USE_TMA", True) in settled.plan.options or not by_tma
+    assert by_tma or ("fwd_USE_TMA", True) not in settled.plan.options
+
+
 def failing(first: str, choices: choice.Choices) -> tuple[list[str], Callable[[], torch.Tensor]]:
     """A call that `auto` gives to FLASH as long as it can, where making a kernel fails with a code."""
     runs: list[str] = []
