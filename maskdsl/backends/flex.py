@@ -205,7 +205,7 @@ def _cuda_signature(
     q, k, _ = qkv
     finish = "sum" if not mods.normalize else "" if mods.sink is None else "sink"
     kernel, options = _kernel_of(mods, q, k, mask.BLOCK_SIZE, plan)
-    sizes = tuple((x.dtype, x.shape[:2], x.shape[3], x.requires_grad, x.dim_order()) for x in qkv)
+    sizes = tuple((x.dtype, x.shape[:2], x.shape[3], x.requires_grad, _axes_in_memory(x)) for x in qkv)
     captured = tuple((t.dtype, t.dim(), t.requires_grad) for t in mods.captured)
     mode = (gradients, torch.is_inference_mode_enabled())
     static = (q.device, kernel, sizes, captured, mode, mask.kv_indices.shape[:2], mask.BLOCK_SIZE)
@@ -216,6 +216,11 @@ def _cuda_signature(
     if fixed or (gradients and not plan.flash and trains_at(free, lengths)):
         return free._replace(dynamic=False, static=(*static, lengths))
     return free
+
+
+def _axes_in_memory(x: Tensor) -> tuple[int, ...]:
+    """The axes of a tensor, the one with the largest stride first; `Tensor.dim_order` of torch 2.11 imports sympy."""
+    return tuple(sorted(range(x.dim()), key=lambda axis: -x.stride(axis)))
 
 
 def _kernel_of(mods: Mods, q: Tensor, k: Tensor, block: tuple[int, int], plan: Plan) -> tuple[str, Options]:
