@@ -204,7 +204,7 @@ def _cuda_signature(
 ) -> Signature:
     q, k, _ = qkv
     finish = "sum" if not mods.normalize else "" if mods.sink is None else "sink"
-    kernel, options = _kernel_of(mods, q, k, mask.BLOCK_SIZE, plan)
+    kernel, options = _kernel_of(mods, q, k, mask.BLOCK_SIZE, plan, gradients)
     sizes = tuple((x.dtype, x.shape[:2], x.shape[3], x.requires_grad, _axes_in_memory(x)) for x in qkv)
     captured = tuple((t.dtype, t.dim(), t.requires_grad) for t in mods.captured)
     mode = (gradients, torch.is_inference_mode_enabled())
@@ -223,14 +223,16 @@ def _axes_in_memory(x: Tensor) -> tuple[int, ...]:
     return tuple(sorted(range(x.dim()), key=lambda axis: -x.stride(axis)))
 
 
-def _kernel_of(mods: Mods, q: Tensor, k: Tensor, block: tuple[int, int], plan: Plan) -> tuple[str, Options]:
+def _kernel_of(
+    mods: Mods, q: Tensor, k: Tensor, block: tuple[int, int], plan: Plan, gradients: bool
+) -> tuple[str, Options]:
     """The kernel's name and its options: the plan's, but for those that the call needs.
 
     How many queries a tile has is the plan's where they divide the block.
     """
     if plan.flash:
         return "flash", (FLASH,)
-    kernel, needed = kernel_choice(q, k, block, mods.span)
+    kernel, needed = kernel_choice(q, k, block, mods.span, gradients=gradients)
     needed += spare_memory(q, mods.captured) if mods.make_score_mod is not None else ()
     rows = {n: v for n, v in plan.options if n == "fwd_BLOCK_M" and block[0] % int(v) == 0}
     return kernel, tuple({**dict(plan.options), **dict(needed), **rows}.items())

@@ -1,7 +1,7 @@
 """Which kernel a call gets: FlashAttention-4's through FlexAttention (`flash`), Triton's (`triton`), the CPU's (`cpu`).
 
-`auto` takes the first that can do the call, in this order; for narrow heads whose scores depend on places Triton is
-before FlashAttention-4. Not here: the options that a kernel runs with
+`auto` takes the first that can do the call, in this order; for narrow heads with a sink, or whose scores depend on
+places, Triton is before FlashAttention-4. Not here: the options that a kernel runs with
 (`kernel_options`), what no kernel can do (`flex_limits`), the forms in which mods are written (`mods_text`).
 """
 
@@ -28,8 +28,8 @@ FLASH_HEAD_DIMS = (16, 128)
 """The least and the greatest head_dim, multiples of 8, that FlashAttention-4 is given here."""
 
 NARROW = 64
-"""Up to this head_dim Triton is faster where a score reads more than the score: ALiBi, causal, 8192 tokens, head_dim
-64 on an H100 with torch 2.11: 281 against 241 TFLOP/s."""
+"""Up to this head_dim Triton is faster with a sink, or where a score reads more than the score: 278 against 237 TFLOP/s
+for ALiBi, 75 against 65 for GPT-OSS's window of 128 (8192 tokens, head_dim 64, an H100 with torch 2.11)."""
 
 SHORT = 128
 """Queries below this go to torch's decode kernel, which FlashAttention-4 has no counterpart of in flex."""
@@ -109,7 +109,7 @@ def choose(wanted: str, machine: Machine, request: Request, span: Span | None = 
         if reasons[wanted]:
             raise MaskError(_cannot(wanted, reasons[wanted], span))
         return Choice(wanted, {n: r for n, r in reasons.items() if n != wanted})
-    late = ("flash",) if request.placed and request.head_dim <= NARROW else ()
+    late = ("flash",) if (request.placed or request.lse) and request.head_dim <= NARROW else ()
     possible = sorted((n for n in KERNELS if not reasons[n]), key=late.__contains__)
     # What no kernel takes is told by the kernel's own limits, better than here.
     chosen = possible[0] if possible else "cpu" if machine.device == "cpu" else "triton"

@@ -1,7 +1,7 @@
 """An artifact that was opened: a program whose calls run what `maskdsl compile` left in a folder.
 
-The first call of a package, or of kernels that are launched, imports neither Dynamo nor Inductor and compiles nothing.
-Seen on the CPU with torch 2.13; on CUDA not yet run.
+The first call of a package, or of kernels that are launched, imports neither Dynamo nor Inductor and compiles nothing:
+seen on the CPU with torch 2.13, and on an H200 with torch 2.11.
 Caches are traced by Dynamo at the first call, and then compile nothing for the call that they were made of; seen on the
 CPU with torch 2.13, and not yet run on CUDA.
 Not here: what a folder holds and when it is refused (`artifact`), building it (`made`).

@@ -15,10 +15,10 @@ FORCED = ("FORCE_USE_FLEX_ATTENTION", True)
 @pytest.mark.parametrize(
     ("heads", "kv_heads", "q_len", "kernel"),
     [
-        (4, 4, 1, "decode 16"), (4, 2, 1, "decode 16"), (8, 1, 3, "decode 32"), (4, 4, 127, "decode 128"),
-        (4, 4, 128, "main"), (4, 2, 1000, "main"),
-        # Two heads of 65 queries do not fit into one tile of 128; groups of three are no power of two.
-        (4, 2, 64, "decode 128"), (4, 2, 65, "main"), (6, 2, 1, "main"), (12, 2, 5, "main"),
+        (4, 4, 1, "decode 16"), (4, 2, 1, "decode 16"), (8, 1, 3, "decode 32"), (4, 4, 64, "decode 64"),
+        (4, 4, 65, "main"), (4, 4, 127, "main"), (4, 4, 128, "main"), (4, 2, 1000, "main"),
+        # Two heads of 33 queries do not fit into one tile of 64; groups of three are no power of two.
+        (4, 2, 32, "decode 64"), (4, 2, 33, "main"), (6, 2, 1, "main"), (12, 2, 5, "main"),
     ],
 )  # fmt: skip
 def test_which_kernel(heads: int, kv_heads: int, q_len: int, kernel: str) -> None:
@@ -26,7 +26,9 @@ def test_which_kernel(heads: int, kv_heads: int, q_len: int, kernel: str) -> Non
     name, options = kernel_choice(q, k, (128, 128), NOWHERE)
     assert name == kernel
     # torch takes its decoding kernel for every short query unless told otherwise.
-    assert options == ((FORCED,) if kernel == "main" and q_len < 128 else ())
+    forced = (FORCED,) if q_len < 128 else ()
+    assert options == (forced if kernel == "main" else ())
+    assert kernel_choice(q, k, (128, 128), NOWHERE, gradients=True) == ("main", forced)
 
 
 @pytest.mark.parametrize("block", [(64, 64), (32, 64), (16, 128), (48, 96), (128, 16), (384, 192)])

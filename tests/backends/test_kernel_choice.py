@@ -104,10 +104,10 @@ def test_small_pages_have_tiles_of_128_queries(page: int, columns: int, layout: 
     assert dict(found) == wanted
     q, k = torch.empty(2, 4, 128, 128, device="meta"), torch.empty(1, 2, 4 * page, 128, device="meta")
     mods, tall = flex.Mods("m", "", NOWHERE), Plan(options=found)
-    told = dict(flex._kernel_of(mods, q, k, (128, page), tall)[1])
+    told = dict(flex._kernel_of(mods, q, k, (128, page), tall, False)[1])
     assert {n: told[n] for n in (*wanted, "fwd_BLOCK_N")} == {**wanted, "fwd_BLOCK_N": columns}
     # A tile that does not come out even is not taken.
-    assert dict(flex._kernel_of(mods, q, k, (64, page), tall)[1])["fwd_BLOCK_M"] == 64
+    assert dict(flex._kernel_of(mods, q, k, (64, page), tall, False)[1])["fwd_BLOCK_M"] == 64
 
 
 def test_small_pages_of_other_calls_have_smaller_tiles() -> None:
@@ -202,10 +202,11 @@ def test_flash_trains_no_scores_that_depend_on_places() -> None:
     assert trained.kernel == "triton" and "NaN" in trained.why_not["flash"][0]
 
 
-def test_narrow_heads_with_placed_scores_take_triton_first() -> None:
-    narrow = replace(PREFILL, head_dim=64, v_head_dim=64, placed=True)
+@pytest.mark.parametrize("what", ["placed", "lse"])
+def test_narrow_heads_take_triton_first(what: str) -> None:
+    narrow = replace(PREFILL, head_dim=64, v_head_dim=64, **{what: True})
     assert choose("auto", H100, narrow).kernel == "triton" and choose("flash", H100, narrow).kernel == "flash"
-    assert choose("auto", H100, replace(narrow, placed=False)).kernel == "flash"
+    assert choose("auto", H100, replace(narrow, **{what: False})).kernel == "flash"
 
 
 @pytest.mark.parametrize(("text", "by_tma"), [

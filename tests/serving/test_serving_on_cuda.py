@@ -318,7 +318,9 @@ def test_freed_pages_and_tails_that_hold_anything() -> None:
 @pytest.mark.model
 @pytest.mark.slow
 def test_smollm2_in_bfloat16(tmp_path: Path) -> None:
-    """The perplexity of a fixed text, read through the pages, is transformers' own to a thousandth."""
+    """The perplexity of a fixed text, read through the pages, is transformers' own to a thousandth: the same kernel rounds
+    the same way every time, but other pages or another GPU move it by as much again.
+    """
     import json
 
     from examples.smollm2 import eager
@@ -327,5 +329,6 @@ def test_smollm2_in_bfloat16(tmp_path: Path) -> None:
     if eager.missing():
         pytest.skip(eager.missing())
     file = tmp_path / "found.json"
-    main(["--device", DEVICE, "--dtype", "bfloat16", "--perplexity", "--tokens", "16", "--json", str(file)])
+    options = ["--device", DEVICE, "--dtype", "bfloat16", "--page-size", "64", "--perplexity", "--tokens", "16"]
+    main([*options, "--json", str(file)])
     assert json.loads(file.read_text(encoding="utf-8"))["perplexity"]["relative_difference"] <= 1e-3
