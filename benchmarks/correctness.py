@@ -155,7 +155,7 @@ def main() -> int:
 def _jobs(options: argparse.Namespace) -> list[Job]:
     cases, gradients = _cases(options), options.device == "cuda"
     calls = QUICK if options.quick else SHIPPED if options.shipped else CALLS
-    dtypes = ("float32",) if options.quick else ("bfloat16", "float32")
+    dtypes = ("float32",) if options.quick else tuple(options.dtypes)
     if options.shipped:
         return [Job(n, c.name, d, calls, options.device, gradients, True) for n, c in enumerate(cases) for d in dtypes]
     jobs = [Job(n, c.name, d, calls, options.device, gradients) for n, c in enumerate(cases) for d in dtypes]
@@ -186,8 +186,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--all", action="store_true", help="every shipped definition, with random tables")
     parser.add_argument("--shipped", action="store_true", help="every shipped definition once, in one small call")
     parser.add_argument("--only", nargs="+", default=(), metavar="PROGRAM", help="these programs, by name or path")
+    parser.add_argument("--dtypes", nargs="+", default=("bfloat16", "float32"), choices=tuple(ROUNDOFF))
     parser.add_argument("--processes", type=int, default=min(6, os.cpu_count() or 1),
-                        help="each holds a context in the GPU's memory")
+                        help="each holds a context in the memory of a GPU; they take the GPUs in turns")
     parser.add_argument("--minutes", type=float, default=9.0, help="stop then, and report what is done")
     parser.add_argument("--resume", action="store_true", help="go on from the file of an earlier run")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
@@ -251,6 +252,8 @@ def _run(job: Job, options: argparse.Namespace) -> Done:
 
     torch.set_num_threads(1)
     torch.set_float32_matmul_precision("highest")
+    if job.device == "cuda":
+        torch.cuda.set_device(os.getpid() % torch.cuda.device_count())
     case, started, done = _cases(options)[job.number], time.time(), Done()
     for call in job.calls:
         try:

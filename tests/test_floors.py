@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "maskdsl"
 FLOORS = (
-    ("source",), ("syntax", "ir"), ("meaning",), ("passes",), ("tiles",), ("layouts",), ("backends",), ("library",),
+    ("source", "version"), ("syntax", "ir"), ("meaning",), ("passes",), ("tiles",), ("layouts",), ("backends",), ("library",),
     ("binding",), ("serving",), ("api",),
     ("cli", "gallery", "editor", "integrations", "pytest_plugin", "__init__", "__main__"),
 )  # fmt: skip

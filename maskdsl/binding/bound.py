@@ -254,11 +254,10 @@ class Bound:
 
         Raises MaskError as `attention` does.
         """
-        device = qkv[0].device
-        mods, formula = self._mods(lengths, device)
-        visits = partial(self._masks.visits, formula, wish.block, (qkv[0].shape[2], qkv[1].shape[2]))
+        mods, formula = self._mods(lengths, qkv[0].device)
+        visits = partial(self._masks.visits, formula, wish.block, lengths)
         settled = self._choices.settled(lengths, qkv, wish, self._lowering.at(formula.sizes), machine, visits)
-        mods = self._in_dialect(mods, formula, settled.dialect, (lengths, device))
+        mods = self._in_dialect(mods, formula, settled.dialect, (lengths, qkv[0].device))
         return mods, self._blocks(formula, mods), settled
 
     def _blocks(self, formula: Formula, mods: flex.Mods) -> flex.Blocks:

@@ -28,6 +28,13 @@ from maskdsl.source.text import Span
 
 QKV = tuple[Tensor, Tensor, Tensor]
 
+Visits = Callable[[], float | None]
+"""Tells how many key tiles a row of queries visits, or None where that is not known."""
+
+
+def _unknown() -> None:
+    return None
+
 
 @dataclass(frozen=True, slots=True)
 class Settled:
@@ -51,13 +58,16 @@ def machine_of(device: torch.device) -> Machine:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the caller of an attention asked for: `learned` are the float tables that require gradients."""
+    """What the caller of an attention asked for: `learned` are the float tables that require gradients. With
+    `any_length` the kernel is for calls of other lengths as well.
+    """
 
     backend: str
     precise: bool
     block: tuple[int, int]
     layout: str = "dense"
     learned: tuple[Table, ...] = ()
+    any_length: bool = False
 
 
 def request_of(qkv: QKV, wish: Wish, lowered: Lowered) -> Request:
@@ -79,7 +89,7 @@ def demands_of(lowered: Lowered) -> dict[str, Any]:
 
 def settle(
     wanted: str, precise: bool, machine: Machine, request: Request, span: Span | None = None,
-    visits: Callable[[], float | None] = lambda: None,
+    visits: Visits = _unknown,
 ) -> Settled:  # fmt: skip
     """How a call runs. Raises MaskError E0703 for a backend that is unknown or cannot do it.
 
@@ -123,7 +133,7 @@ class Choices:
 
     def settled(
         self, lengths: Lengths, qkv: QKV, wish: Wish, lowered: Lowered, machine: Machine,
-        visits: Callable[[], float | None] = lambda: None,
+        visits: Visits = _unknown,
     ) -> Settled:  # fmt: skip
         """How a call runs on a machine; `visits` as for `settle`. Raises MaskError E0703."""
         q, k, v = qkv
@@ -133,7 +143,8 @@ class Choices:
             request = request_of(qkv, wish, lowered)
             if wish.backend == "auto":
                 request = replace(request, unwritable=request.unwritable + self.failed)
-            self.known[key] = settle(wish.backend, wish.precise, machine, request, self.span, visits)
+            told = _unknown if wish.any_length else visits
+            self.known[key] = settle(wish.backend, wish.precise, machine, request, self.span, told)
         return self.known[key]
 
     def or_by_triton(self, backend: str, run: Callable[[], Tensor]) -> Tensor:

@@ -149,7 +149,8 @@ class _Made:
         lengths = check_call(*qkv, lowering.variant.span)
         machine = Machine("cuda", target.capability, target.card, target.multiprocessors)
         with torch.set_grad_enabled(gradients):
-            mods, blocks, settled = bound.planned(lengths, qkv, Wish("triton", False, BLOCK), machine)
+            wish = Wish("triton", False, BLOCK, any_length=variation.any_length)
+            mods, blocks, settled = bound.planned(lengths, qkv, wish, machine)
             made = flex.cuda_call(mods, qkv, blocks, settled.block, settled.plan, gradients=gradients)
             signature, padded, mask = made
             sink = mods.sink if signature.finish == "sink" else None

@@ -225,6 +225,15 @@ def test_few_tiles_are_loaded_without_tma(text: str, by_tma: bool) -> None:
     assert by_tma or ("fwd_USE_TMA", True) not in settled.plan.options
 
 
+def test_a_kernel_for_any_length_is_for_many_tiles() -> None:
+    q = torch.zeros(1, 1, 384, 128, dtype=torch.bfloat16)
+    bound, lengths = maskdsl.compile("mask m = k <= q").bind(), check_call(q, q, q, NOWHERE)
+    for any_length in (False, True):
+        wish = choice.Wish("triton", False, (128, 128), any_length=any_length)
+        _, _, settled = bound.planned(lengths, (q, q, q), wish, H100)
+        assert (("fwd_USE_TMA", True) in settled.plan.options) is any_length
+
+
 def failing(first: str, choices: choice.Choices) -> tuple[list[str], Callable[[], torch.Tensor]]:
     """A call that `auto` gives to FLASH as long as it can, where making a kernel fails with a code."""
     runs: list[str] = []
