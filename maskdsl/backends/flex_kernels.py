@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import inspect
 import math
 from collections.abc import Callable
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.attention import flex_attention as torch_flex
 from torch.nn.attention.flex_attention import AuxRequest, BlockMask, flex_attention
 
 from maskdsl.backends.flex_blocks import MaskMod
@@ -45,7 +43,9 @@ OWN_KERNELS = 2
 """How many lengths have a training kernel of their own: the backward pass of free lengths took 7 % longer (causal,
 8192 tokens, head_dim 128, torch 2.11 on an H200)."""
 
-FLASH_LSE = 1.0 if "stats_are_log2" in inspect.getsource(torch_flex) else 1.0 / math.log(2.0)
+_SCALES_RIGHT = any("stats_are_log2" in c.co_varnames for c in flex_attention.__code__.co_consts if type(c) is CodeType)
+
+FLASH_LSE = 1.0 if _SCALES_RIGHT else 1.0 / math.log(2.0)
 """The factor for the log-sum-exp that flex gives by FlashAttention-4: torch before 2.13 takes it for a logarithm to the
 base 2, which it is not, and multiplies it by ln 2."""
 

@@ -55,19 +55,22 @@ def kernel_choice(
 ) -> tuple[str, Options]:
     """Which of torch's two CUDA kernels a call gets, by name and tile, and the options that make it so.
 
-    Training takes the main kernel: behind the decode kernel, gradients of one query were up to four times as far off
-    as those of torch's own attention. Raises MaskError E0703 for a block that no tile divides.
+    Raises MaskError E0703 for a block that no tile divides.
     """
-    rows = 0 if gradients else decode_rows(q.shape[2], q.shape[1] // k.shape[1], block[0])
+    rows = decode_rows(q.shape[2], q.shape[1] // k.shape[1], block[0], gradients=gradients)
     forced: Options = (("FORCE_USE_FLEX_ATTENTION", True),) if q.shape[2] < 128 and not rows else ()
     return f"decode {rows}" if rows else "main", forced + _tiles(block, rows > 0, span)
 
 
-def decode_rows(q_len: int, group: int, q_block: int) -> int:
+def decode_rows(q_len: int, group: int, q_block: int, *, gradients: bool = False) -> int:
     """The rows of a tile of torch's decode kernel for these queries; 0 where the main kernel is run.
 
-    It holds all queries of a group of heads in one tile: a power of two that divides the block.
+    It holds all queries of a group of heads in one tile: a power of two that divides the block. Training takes the main
+    kernel: behind the decode kernel, gradients of one query were up to four times as far off as those of torch's own
+    attention.
     """
+    if gradients:
+        return 0
     rows = max(16, 1 << (q_len * group - 1).bit_length())
     return rows if group & (group - 1) == 0 and rows <= MOST_DECODED and q_block % rows == 0 else 0
 

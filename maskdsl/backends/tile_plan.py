@@ -100,7 +100,8 @@ class Builder:
                 counts.zero_()
             return
         if _has_kernels(self.call) and not exact:
-            self._launch(backward is not None)(forward, *([backward] if backward else []))
+            lists = (forward,) if backward is None else (forward, backward)
+            self._launch(len(lists) == 2)(*lists)
             return
         partial, full = tile_verdicts(self.plan.function, self.plan.verdict, self.call, self.tables)
         if exact:

@@ -116,8 +116,8 @@ def with_candidate(settled: Settled, candidate: Candidate) -> Settled:
 
 def kernel_of(request: Request) -> str:
     """Which of Triton's kernels a call gets: "decode" or "main"."""
-    decodes = not request.gradients and decode_rows(request.q_len, request.group, request.block[0])
-    return "decode" if decodes else "main"
+    rows = decode_rows(request.q_len, request.group, request.block[0], gradients=request.gradients)
+    return "decode" if rows else "main"
 
 
 @dataclass(slots=True)

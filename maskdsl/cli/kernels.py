@@ -46,17 +46,26 @@ def explain_kernel(trial: Trial, call: Call) -> Explained:
     from maskdsl.backends.kernel_choice import Request
     from maskdsl.binding.choice import demands_of, settle
     from maskdsl.binding.lowered import Lowering
+    from maskdsl.tiles.limits import Limits
+    from maskdsl.tiles.verdict import verdict_of
+    from maskdsl.tiles.visits import visited_tiles
 
     if call.dtype not in DTYPES:
         raise MaskError(Diagnostic("E0703", f"no kernel takes {call.dtype}", help=(f"use one of {', '.join(DTYPES)}",)))
     machine = machine_named(call.device)
     sizes = {**trial.sizes, "q_len": call.lengths[0], "kv_len": call.lengths[1]}
+    lowering = Lowering(trial.variant)
+
+    def visits() -> float | None:
+        return visited_tiles(verdict_of(lowering.tile_mask_at(sizes), *call.block, Limits()), *call.lengths)
+
     request = Request(
         dtype=call.dtype, head_dim=call.head_dim, v_head_dim=call.head_dim, q_len=call.lengths[0],
         kv_len=call.lengths[1], block=call.block, rows=trial.sizes["batch"] * trial.sizes["kv_head"],
-        group=trial.sizes["head"] // trial.sizes["kv_head"], **demands_of(Lowering(trial.variant).at(sizes)),
+        group=trial.sizes["head"] // trial.sizes["kv_head"], **demands_of(lowering.at(sizes)),
     )  # fmt: skip
-    return Explained(trial.variant.name, call, machine, settle("auto", False, machine, request, trial.variant.span))
+    settled = settle("auto", False, machine, request, trial.variant.span, visits)
+    return Explained(trial.variant.name, call, machine, settled)
 
 
 def machine_named(device: str) -> Machine:

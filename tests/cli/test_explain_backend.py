@@ -50,3 +50,16 @@ def test_float32_and_wide_heads_keep_flash_away(
 def test_what_there_is_not(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
     assert run(["explain", "causal", "--backend", *arguments]) == 1
     assert "E0703" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "length", "by_tma"), [
+    ("causal", "8192", True), ("gpt_oss_local", "8192", False), ("document", "8192", True), ("causal", "1024", False),
+])  # fmt: skip
+def test_options_are_those_of_a_call(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, length: str, by_tma: bool
+) -> None:
+    """Of few tiles, and only where the formula tells how many, a call takes no TMA."""
+    monkeypatch.setattr(kernel_choice, "flash_is_here", lambda: False)
+    arguments = (name, "--backend", "--device", "cuda:sm_90", "--length", length)
+    values = json.loads(explained(capsys, *arguments, "--format", "json"))
+    assert ("fwd_USE_TMA" in values["options"]) is by_tma
