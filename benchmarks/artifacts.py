@@ -3,8 +3,9 @@
     python benchmarks/artifacts.py [--device cuda] [--dtype bfloat16] [--runs 5] [--out benchmarks/results]
 
 Every definition is compiled once by `maskdsl compile`; then processes open it, each with caches of its own that are
-empty, from `import torch` done to the first output that is there. The cold process compiles the same call. It prints a
-table and writes `artifacts_DEVICE.json` under --out.
+empty, from `import torch` done to the first output that is there. The cold process compiles the same call. What is
+opened is opened alone; `--jobs` lets others compile at once, where there are cores for that. It prints a table and
+writes `artifacts_DEVICE.json` under --out.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +64,13 @@ print(json.dumps(time.perf_counter() - begun))
 def main() -> None:
     """Measure, print and write."""
     options = _options()
-    rows = []
-    with tempfile.TemporaryDirectory() as place:
-        for name in options.only or CALLS:
-            rows.append(_row(name, options, Path(place)))
-            print(_line(rows[-1]), flush=True)
+    names = options.only or tuple(CALLS)
+    with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(options.jobs) as pool:
+        compiled = list(pool.map(lambda name: _compiled(name, options, Path(place)), names))
+        opened = [_opened(*case, options, Path(place)) for case in zip(names, compiled, strict=True)]
+        cold = pool.map(lambda name, case: _cold(name, case, options, Path(place)), names, compiled)
+        rows = [{**a, **b, "cold_s": round(c, 2)} for a, b, c in zip(compiled, opened, cold, strict=True)]
+    print("\n".join(map(_line, rows)))
     worst = max(r["opened_s"] for r in rows)
     met = "met" if worst <= TARGET[options.device] else "missed"
     print(f"\nthe slowest start with an artifact: {worst:.2f} s; {TARGET[options.device]} s are asked for: {met}")
@@ -80,6 +84,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--device", choices=tuple(TARGET), default="cpu")
     parser.add_argument("--dtype", default="")
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=1, help="how many may compile at once")
     parser.add_argument("--only", nargs="*", choices=tuple(CALLS), default=())
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
@@ -87,45 +92,51 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _row(name: str, options: argparse.Namespace, place: Path) -> dict[str, Any]:
-    """The times of one definition in seconds: compiling the artifact, opening it (median and worst), and cold."""
-    shape, folder = CALLS[name], place / name
-    words = [w for pair in shape.options().items() for w in pair]
+def _compiled(name: str, options: argparse.Namespace, place: Path) -> dict[str, Any]:
+    """An artifact is made: what its manifest says, and the seconds that it took."""
+    words = [w for pair in CALLS[name].options().items() for w in pair]
     begun = time.perf_counter()
-    told = _run(["-m", "maskdsl", "compile", name, "-o", str(folder), "--device", options.device, "--dtype",
+    told = _run(["-m", "maskdsl", "compile", name, "-o", str(place / name), "--device", options.device, "--dtype",
                  options.dtype, "--json", *words], place)  # fmt: skip
-    compiled, manifest = time.perf_counter() - begun, json.loads(told)
-    tables = _tables(manifest)
-    starts = [_opened(folder, tables, shape, options, place) for _ in range(options.runs)]
-    opened, worked = zip(*starts, strict=True)
-    cold = _cold(name, tables, shape, options, place)
+    seconds, manifest = time.perf_counter() - begun, json.loads(told)
     return {
         "definition": name, "kind": manifest["artifact"]["kind"], "why_caches": manifest["artifact"]["why_caches"],
-        "call": manifest["shape"], "compile_s": round(compiled, 1), "cold_s": round(cold, 2),
+        "call": manifest["shape"], "tables": manifest["tables"], "compile_s": round(seconds, 1),
+    }  # fmt: skip
+
+
+def _tables(compiled: dict[str, Any]) -> dict[str, Any]:
+    """Tables of zeros where the facts allow them: the shapes and dtypes that the manifest tells."""
+    return {n: np.zeros(t["shape"], dtype=t["dtype"]) for n, t in compiled["tables"].items()}
+
+
+def _opened(name: str, compiled: dict[str, Any], options: argparse.Namespace, place: Path) -> dict[str, float]:
+    """Seconds of processes that open the artifact one after the other: the median, the worst, and of the processor."""
+    starts = [_start(name, _tables(compiled), options, place) for _ in range(options.runs)]
+    opened, worked = zip(*starts, strict=True)
+    return {
         "opened_s": round(statistics.median(opened), 3), "opened_worst_s": round(max(opened), 3),
         "opened_worked_s": round(statistics.median(worked), 3),
     }  # fmt: skip
 
 
-def _tables(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Tables of zeros where the facts allow them: the shapes and dtypes that the manifest tells."""
-    return {n: np.zeros(t["shape"], dtype=t["dtype"]) for n, t in manifest["tables"].items()}
-
-
-def _opened(folder: Path, tables: dict[str, Any], shape: Shape, options: argparse.Namespace, place: Path) -> Start:
+def _start(name: str, tables: dict[str, Any], options: argparse.Namespace, place: Path) -> Start:
     with tempfile.TemporaryDirectory(dir=place) as caches:
-        start = seconds_to_start(folder, tables, shape, options.dtype, options.device, _empty(caches))
+        start = seconds_to_start(place / name, tables, CALLS[name], options.dtype, options.device, _empty(caches))
     if start is None:
-        raise SystemExit(f"{folder.name} could not be opened")
+        raise SystemExit(f"{name} could not be opened")
     return start
 
 
-def _cold(name: str, tables: dict[str, Any], shape: Shape, options: argparse.Namespace, place: Path) -> float:
+def _cold(name: str, compiled: dict[str, Any], options: argparse.Namespace, place: Path) -> float:
+    """Seconds of a process that compiles the same call itself."""
+    shape = CALLS[name]
     query = (shape.batch, shape.heads, shape.q_len, shape.head_dim)
     key = (shape.batch, shape.kv_heads, shape.kv_len, shape.head_dim)
-    np.savez(place / "tables.npz", **tables)
+    file = place / f"{name}.npz"
+    np.savez(file, **_tables(compiled))
     call = json.dumps([options.device, options.dtype, query, key])
-    return float(_run(["-c", COLD, name, str(place / "tables.npz"), call], place))
+    return float(_run(["-c", COLD, name, str(file), call], place))
 
 
 def _run(words: list[str], place: Path) -> str:
@@ -159,6 +170,7 @@ def _about(options: argparse.Namespace) -> dict[str, Any]:
         "what": "seconds from `import torch` done to the first output of a new process with empty caches",
         "date": datetime.date.today().isoformat(), "machine": name, "cores": os.cpu_count(), "torch": torch.__version__,
         "triton": triton_version(), "maskdsl": VERSION, "dtype": options.dtype, "runs": options.runs,
+        "compiling_at_once": options.jobs,
         "load_average": round(os.getloadavg()[0], 1),
     }  # fmt: skip
 

@@ -8,6 +8,7 @@ go out. Not here: which sizes there are, and the tables that are printed.
 from __future__ import annotations
 
 import json
+import random
 import statistics
 import sys
 import time
@@ -29,7 +30,7 @@ from maskdsl.source.diagnostic import MaskError
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
-REPEATS = (7, 40)
+REPEATS = (12, 40)
 """The fewest and the most timings of one implementation."""
 
 BUDGET = 1.0
@@ -246,14 +247,18 @@ def _gradients(job: Job, subject: Subject, grad: Tensor) -> tuple[Tensor, ...]:
 
 
 def _time_all(job: Job, backward: bool) -> None:
-    """Times the implementations in turns, so that a GPU that slows down slows all of them down."""
+    """Times the implementations in turns, so that a GPU that slows down slows all of them down.
+
+    The order changes: what is timed after a call that heats the GPU finds lower clocks.
+    """
     what = "backward" if backward else "forward"
     subjects = [s for s in job.subjects if s.backward or not backward]
     once = _once_backward if backward else _once_forward
     first = sum(once(job, s) for s in subjects) / 1e3
     repeats = min(REPEATS[1], max(REPEATS[0], int(BUDGET / max(first, 1e-6))))
+    order = random.Random(0)
     for _ in range(repeats):
-        for subject in subjects:
+        for subject in order.sample(subjects, len(subjects)):
             subject.times.setdefault(what, []).append(once(job, subject))
 
 

@@ -1,6 +1,7 @@
 """How long a new process waits for its first output, with and without an artifact: from `import torch` done to the end.
 
-Every process has caches of its own, empty ones, as on a new machine. The artifact is compiled for the very call.
+Every process has caches of its own, empty ones, as on a new machine. The artifact is compiled for the very call. On a
+GPU's machine the programs are measured at once, which leaves each more cores than it uses.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -46,16 +48,15 @@ def first_calls(device: str) -> Done:
     """Rows of seconds; what fails is a text."""
     done, started = Done(), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        for name, text in PROGRAMS.items():
-            source = Path(folder) / f"{name}.mask"
-            source.write_text(text + "\n", encoding="utf-8")
-            _measure(done, name, source, device)
+        with ThreadPoolExecutor(len(PROGRAMS) if device == "cuda" else 1) as pool:
+            list(pool.map(lambda name: _measure(done, name, Path(folder), device), PROGRAMS))
     done.seconds = time.monotonic() - started
     return done
 
 
-def _measure(done: Done, name: str, source: Path, device: str) -> None:
-    artifact = source.with_suffix("")
+def _measure(done: Done, name: str, folder: Path, device: str) -> None:
+    source, artifact = folder / f"{name}.mask", folder / name
+    source.write_text(PROGRAMS[name] + "\n", encoding="utf-8")
     try:
         cold = _first_call(source, "cold", device)
         done.rows.append(_row(name, "without an artifact", cold))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 
 from maskdsl.source.diagnostic import Diagnostic, MaskError
 from maskdsl.source.suggest import did_you_mean
@@ -56,7 +57,7 @@ class Request:
     `unwritable` are the functions of the variant that CuteDSL has no form for, `learned` the float tables that require
     a gradient. `group` is the number of query heads to a key/value head, `rows` that of batch rows times those. `lse`
     says that the log-sum-exp is used after the softmax, as by a sink, `placed` that scores read more than the score: a
-    coordinate or a table. `visits` is how many key tiles a row of queries visits, None where that is not known.
+    coordinate or a table. `visits` is how many key tiles a row of queries visits at least, on average.
     """
 
     dtype: str = "bfloat16"
@@ -73,7 +74,7 @@ class Request:
     layout: str = "dense"
     lse: bool = False
     placed: bool = False
-    visits: float | None = None
+    visits: float = inf
 
 
 @dataclass(frozen=True, slots=True)

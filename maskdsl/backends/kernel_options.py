@@ -27,7 +27,7 @@ class Row:
     those have tiles as wide as the block (`flex_limits`), and a row may say how many queries such a tile has.
     The layout "paged pairs" is "paged" where some table is read by query and key at once.
     `crowded` rows are for calls with more batch rows times key/value heads than the device has multiprocessors; `whole`
-    ones for lengths that are multiples of 128; `busy` ones for queries that visit many tiles, or nobody knows how many.
+    ones for lengths that are multiples of 128; `busy` ones for queries that are known to visit many tiles.
     """
 
     kernel: str
@@ -53,7 +53,7 @@ class Row:
             and self.head_dims[0] <= request.head_dim <= self.head_dims[1]
             and (not self.crowded or 0 < machine.multiprocessors < request.rows)
             and (not self.whole or not any(n % 128 for n in lengths))
-            and (not self.busy or request.visits is None or request.visits >= MANY)
+            and (not self.busy or request.visits >= MANY)
         )
 
     def _tiles(self, queries: int, keys: int) -> bool:

@@ -34,7 +34,8 @@ class Dialect:
     that must be a tensor, and its type. `support` are the functions that its expressions may call. A `terse` dialect
     takes its text from the program in its cheapest form (`mods_strength`). `repeats` says which rows write an argument
     more than once: they get names. `coordinate` makes an int32 of a coordinate's text. `in_masks` is the `writer` of
-    masks, if they have their own. `trains` says that gradients may reach float tables, `shifts` that ints have them.
+    masks, if they have their own. `trains` says that gradients may reach float tables, `shifts` that ints have them,
+    `vectors` that what one coordinate decides is computed once for a row or a column of a tile, not for every pair.
     """
 
     literal: Callable[[Value], str]
@@ -49,6 +50,7 @@ class Dialect:
     in_masks: Callable[[Function], Writer] | None = None
     trains: bool = True
     shifts: bool = True
+    vectors: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +233,7 @@ torch traces coordinates as int32, so that `.int()` alone is nothing, but the CP
 
 INDUCTOR = Dialect(
     torch_literal, lambda f: f.inductor or f.torch, torch_lookup, torch_constant, INDUCTOR_SUPPORT, "inductor",
-    terse=True, in_masks=lambda f: f.inductor if f.inductor and f.signatures[0][1] is INT else f.torch,
+    terse=True, vectors=True, in_masks=lambda f: f.inductor if f.inductor and f.signatures[0][1] is INT else f.torch,
 )  # fmt: skip
 """What Inductor turns into Triton, in the GPU's fast forms; in masks those of ints alone, for the others are off by
 more than the bounds of tiles allow for, and what is nearly visible must not be visible.

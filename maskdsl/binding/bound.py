@@ -22,7 +22,7 @@ from maskdsl.backends.flex_kernels import Kernel, call
 from maskdsl.backends.flex_limits import require_device
 from maskdsl.backends.kernel_choice import Machine
 from maskdsl.backends.mods import Emitted
-from maskdsl.backends.mods_text import TORCH, Dialect
+from maskdsl.backends.mods_text import TORCH
 from maskdsl.backends.tile_plan import Builder
 from maskdsl.backends.torch_statements import torch_function
 from maskdsl.binding.bound_texts import elsewhere, not_ours, sizes_unknown
@@ -257,7 +257,7 @@ class Bound:
         mods, formula = self._mods(lengths, qkv[0].device)
         visits = partial(self._masks.visits, formula, wish.block, lengths)
         settled = self._choices.settled(lengths, qkv, wish, self._lowering.at(formula.sizes), machine, visits)
-        mods = self._in_dialect(mods, formula, settled.dialect, (lengths, qkv[0].device))
+        mods = self._in_dialect(mods, formula, settled, (lengths, qkv[0].device))
         return mods, self._blocks(formula, mods), settled
 
     def _blocks(self, formula: Formula, mods: flex.Mods) -> flex.Blocks:
@@ -326,17 +326,17 @@ class Bound:
         return self._made(sizes, device)
 
     def _in_dialect(
-        self, mods: flex.Mods, formula: Formula, dialect: Dialect, of_call: tuple[Lengths, torch.device]
+        self, mods: flex.Mods, formula: Formula, settled: Settled, of_call: tuple[Lengths, torch.device]
     ) -> flex.Mods:
-        """The same mods, written in a dialect."""
-        if dialect is TORCH:
+        """The same mods, written in the dialect of a call's kernel."""
+        if settled.dialect is TORCH:
             return mods
 
         def build() -> flex.Mods:
-            emitted = self._lowering.at(formula.sizes).form(dialect)
+            emitted = self._lowering.at(formula.sizes).form(settled.dialect, settled.reach)
             return replace(mods, **self._code(emitted, formula.tables, formula.sizes, of_call[1]))
 
-        made = self._forms.get((of_call, dialect.name), formula.tables.values(), build)
+        made = self._forms.get((of_call, settled.dialect.name, settled.reach), formula.tables.values(), build)
         return made if made.sink is mods.sink else replace(made, sink=mods.sink)
 
     def _code(

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
+from math import inf, lcm
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from maskdsl.backends.flex_limits import decode_rows
 from maskdsl.backends.kernel_choice import Choice, Machine, Plan, Request, choose, flash_block, flash_is_here
 from maskdsl.backends.kernel_options import Candidate, options_of
 from maskdsl.backends.mods_text import FLASH, FLASH_PRECISE, INDUCTOR, TORCH, Dialect
-from maskdsl.binding.lowered import Lowered
+from maskdsl.binding.lowered import ANYWHERE, NEAR, Lowered, Reach
 from maskdsl.binding.shapes import Lengths
 from maskdsl.ir.types import Table
 from maskdsl.source.diagnostic import MaskError
@@ -28,23 +29,29 @@ from maskdsl.source.text import Span
 
 QKV = tuple[Tensor, Tensor, Tensor]
 
-Visits = Callable[[], float | None]
-"""Tells how many key tiles a row of queries visits, or None where that is not known."""
+TILE = 128
+"""The longest side of a tile of Triton's main kernel."""
+
+Visits = Callable[[], float]
+"""Tells how many key tiles a row of queries visits at least, on average."""
 
 
-def _unknown() -> None:
-    return None
+def _many() -> float:
+    return inf
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A call's kernel, the dialect of its mods, the sides of its blocks, and the plan that flex runs."""
+    """A call's kernel, the dialect of its mods, the sides of its blocks, the plan that flex runs, and which coordinates
+    the kernel gives to the mods.
+    """
 
     request: Request
     choice: Choice
     dialect: Dialect
     block: tuple[int, int]
     plan: Plan
+    reach: Reach = ANYWHERE
 
 
 @cache
@@ -89,29 +96,36 @@ def demands_of(lowered: Lowered) -> dict[str, Any]:
 
 def settle(
     wanted: str, precise: bool, machine: Machine, request: Request, span: Span | None = None,
-    visits: Visits = _unknown,
+    visits: Visits = _many, any_length: bool = False,
 ) -> Settled:  # fmt: skip
     """How a call runs. Raises MaskError E0703 for a backend that is unknown or cannot do it.
 
     Mods are written in the GPU's fast forms for kernels in half precision, unless they shall be `precise`. `visits`
-    gives the field of that name where the options may depend on it.
+    gives the field of that name where the options may depend on it. With `any_length` other lengths will be run too.
     """
-    choice = choose(wanted, machine, request, span)
-    if choice.kernel == "triton" and kernel_of(request) == "main":
-        request = replace(request, visits=visits())
+    choice, reach = choose(wanted, machine, request, span), ANYWHERE
+    if choice.kernel == "triton" and kernel_of(request) == "main" and not any_length:
+        request, reach = replace(request, visits=visits()), reach_of(request)
     if choice.kernel == "flash":
         dialect = FLASH_PRECISE if precise or not teach_cutedsl() else FLASH
         return Settled(request, choice, dialect, flash_block(machine, request.block), Plan(flash=True))
     fast = choice.kernel == "triton" and not precise and request.dtype in ("bfloat16", "float16")
     options = options_of(kernel_of(request), machine, request)
-    return Settled(request, choice, INDUCTOR if fast else TORCH, request.block, Plan(options=options))
+    return Settled(request, choice, INDUCTOR if fast else TORCH, request.block, Plan(options=options), reach)
+
+
+def reach_of(request: Request) -> Reach:
+    """The coordinates of a call of Triton's main kernel: none past the lengths where tiles and blocks divide these."""
+    lengths = (request.q_len, request.kv_len)
+    whole = not any(n % lcm(TILE, side) for n, side in zip(lengths, request.block, strict=True))
+    return Reach(whole, max(lengths) <= NEAR)
 
 
 def with_candidate(settled: Settled, candidate: Candidate) -> Settled:
     """The same with a candidate of tuning in place of the table's options."""
     table = {} if candidate.plain else dict(settled.plan.options)
     options = tuple({**table, **dict(candidate.options)}.items())
-    return Settled(settled.request, settled.choice, settled.dialect, candidate.block, Plan(settled.plan.flash, options))
+    return replace(settled, block=candidate.block, plan=Plan(settled.plan.flash, options))
 
 
 def kernel_of(request: Request) -> str:
@@ -133,7 +147,7 @@ class Choices:
 
     def settled(
         self, lengths: Lengths, qkv: QKV, wish: Wish, lowered: Lowered, machine: Machine,
-        visits: Visits = _unknown,
+        visits: Visits = _many,
     ) -> Settled:  # fmt: skip
         """How a call runs on a machine; `visits` as for `settle`. Raises MaskError E0703."""
         q, k, v = qkv
@@ -143,8 +157,9 @@ class Choices:
             request = request_of(qkv, wish, lowered)
             if wish.backend == "auto":
                 request = replace(request, unwritable=request.unwritable + self.failed)
-            told = _unknown if wish.any_length else visits
-            self.known[key] = settle(wish.backend, wish.precise, machine, request, self.span, told)
+            self.known[key] = settle(
+                wish.backend, wish.precise, machine, request, self.span, visits, wish.any_length
+            )
         return self.known[key]
 
     def or_by_triton(self, backend: str, run: Callable[[], Tensor]) -> Tensor:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from maskdsl.backends.mods import Emitted, emit
@@ -15,30 +16,49 @@ from maskdsl.ir.walk import topological
 from maskdsl.meaning.facts import all_facts
 from maskdsl.passes.context import Context
 from maskdsl.passes.pipeline import run_passes
-from maskdsl.tiles.limits import Ranges, ranges_of_facts
+from maskdsl.tiles.limits import LONGEST, Ranges, ranges_of_facts
 
 FIXED = frozenset({"head", "kv_head"})
 """Sizes that are always numbers in the code: a kernel is made for a number of heads anyway."""
 
+NEAR = 2**24 - 1
+"""Ints up to this are floats of the same value in float32, and so are their sums and differences."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The coordinates that a kernel gives to mods: none past the lengths (`inside`), none beyond NEAR (`near`)."""
+
+    inside: bool = False
+    near: bool = False
+
+
+ANYWHERE = Reach()
+
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """A definition after the passes, and its code. `scale` is None for 1/sqrt(head_dim)."""
+    """A definition after the passes, and its code. `scale` is None for 1/sqrt(head_dim); `inside` makes the definition
+    without what guards lookups past the lengths.
+    """
 
     variant: Variant
     emitted: Emitted
     scale: float | None
     normalize: bool
+    inside: Callable[[], Variant]
     ranges: Ranges = field(default_factory=dict)
-    forms: dict[str, Emitted] = field(default_factory=dict)
+    forms: dict[tuple[str, Reach], Emitted] = field(default_factory=dict)
 
-    def form(self, dialect: Dialect) -> Emitted:
+    def form(self, dialect: Dialect, reach: Reach = ANYWHERE) -> Emitted:
         """The code in a dialect; `emitted` is the textbook's. Raises Unwritable for a function that it lacks."""
         if dialect is TORCH:
             return self.emitted
-        if dialect.name not in self.forms:
-            self.forms[dialect.name] = emit(self.variant, dialect, ranges=self.ranges)
-        return self.forms[dialect.name]
+        key = (dialect.name, reach)
+        if key not in self.forms:
+            variant = self.inside() if reach.inside else self.variant
+            self.forms[key] = emit(variant, dialect, ranges=self.ranges, furthest=NEAR if reach.near else LONGEST)
+        return self.forms[key]
 
     @property
     def needs_lse(self) -> bool:
@@ -97,14 +117,14 @@ class Lowering:
 
     def inside_at(self, sizes: Mapping[str, int]) -> Variant:
         """The definition after the passes for who never looks past the lengths: no lookup is guarded for that."""
-        return run_passes(_with_all_facts(self.variant), Context(dict(self._key(sizes)), padded=False))
+        return _inside(self.variant, dict(self._key(sizes)))
 
     def tile_mask_at(self, sizes: Mapping[str, int]) -> Node:
         """The mask as the tile analysis reads it, which never looks past the lengths; true without one."""
         key = self._key(sizes)
         if key not in self.masks:
-            after = run_passes(_with_all_facts(self.variant), Context(dict(key), padded=False))
-            self.masks[key] = literal(True) if after.mask is None else after.mask
+            after = _inside(self.variant, dict(key)).mask
+            self.masks[key] = literal(True) if after is None else after
         return self.masks[key]
 
     def _key(self, sizes: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
@@ -115,7 +135,11 @@ def _lower(variant: Variant, sizes: Mapping[str, int]) -> Lowered:
     after = run_passes(_with_all_facts(variant), Context(sizes))
     scale = None if after.scale is None else float(_number(after.scale, sizes))
     normalize = after.normalize is None or bool(_number(after.normalize, sizes))
-    return Lowered(after, emit(after), scale, normalize)
+    return Lowered(after, emit(after), scale, normalize, partial(_inside, variant, sizes))
+
+
+def _inside(variant: Variant, sizes: Mapping[str, int]) -> Variant:
+    return run_passes(_with_all_facts(variant), Context(sizes, padded=False))
 
 
 def _with_all_facts(variant: Variant) -> Variant:
