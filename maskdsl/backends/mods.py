@@ -118,7 +118,7 @@ def emit(
     score = _Function("score_mod", variant, per_batch_lengths, dialect, strength)
     if variant.score is not None:
         parts.append(score.written(variant.score))
-    support = _support("\n".join(parts), dialect)
+    support = support_for("\n".join(parts), dialect.support)
     approximates = any(OPERATORS in part for part in (support, *parts))
     imports = "import torch" + ("\n\nimport maskdsl.backends.fast_math" if approximates else "")
     pieces = [_header(variant, formula, imports), imports, *([support] if support else []), *parts]
@@ -126,14 +126,6 @@ def emit(
         "\n\n\n".join(p.strip("\n") for p in pieces).replace("\n\n\nimport", "\n\nimport", 1) + "\n",
         mask.captures, score.captures, variant.mask is not None, variant.score is not None, mask.reads,
     )  # fmt: skip
-
-
-def _support(body: str, dialect: Dialect) -> str:
-    """The functions that the body calls, and those that they call."""
-    found = support_for(body, dialect.support)
-    while (more := support_for(f"{found}\n{body}", dialect.support)) != found:
-        found = more
-    return found
 
 
 def _header(variant: Variant, formula: str, imports: str) -> str:

@@ -70,6 +70,12 @@ def by_type(**writers: Writer | str) -> Writer:
 
 
 def support_for(body: str, support: Mapping[str, str]) -> str:
-    """The definitions of those support functions that the text calls, in the order of `support`."""
-    return "\n\n".join(text for name, text in support.items() if re.search(rf"(?<![\w.]){name}\(", body))
+    """The definitions of those support functions that the text or one of them calls, in the order of `support`."""
+    called, texts = set[str](), [body]
+    while texts:
+        text = texts.pop()
+        found = {name for name in support if re.search(rf"(?<![\w.]){name}\(", text)} - called
+        called |= found
+        texts += [support[name] for name in found]
+    return "\n\n".join(text for name, text in support.items() if name in called)
 

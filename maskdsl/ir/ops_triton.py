@@ -13,9 +13,17 @@ import numpy as np
 from maskdsl.ir.emission import Argument, Writer, by_type
 from maskdsl.ir.interval import SMALLEST_NORMAL
 from maskdsl.ir.nodes import Value
-from maskdsl.ir.types import FLOAT
+from maskdsl.ir.types import FLOAT, INT
 
 TRITON_SUPPORT: dict[str, str] = {
+    "negated": '''\
+@triton.jit
+def negated(x):
+    """-x of ints. The assembler (ptxas 12.8 to 13.1) drops `-x` from the inner of two nested maxima on sm_90, as it
+    drops abs(x); what it knows nothing of, such as the program's third number, which is 0, it keeps.
+    """
+    return tl.program_id(2) - x
+''',
     "floor_divide": '''\
 @triton.jit
 def floor_divide(x, y):
@@ -54,7 +62,7 @@ def float_floor_remainder(x, y):
 @triton.jit
 def int_abs(x):
     """abs(x) of ints."""
-    return tl.where(x < 0, -x, x)
+    return tl.where(x < 0, negated(x), x)
 ''',
     "int_power": '''\
 @triton.jit
@@ -105,7 +113,7 @@ def bit_length(x):
     """The number of bits of abs(x); 32 for the smallest int."""
     smallest = x == -2147483648
     length = 32 * smallest.to(tl.int32)
-    x = tl.where(smallest, 0, tl.where(x < 0, -x, x))
+    x = tl.where(smallest, 0, tl.where(x < 0, negated(x), x))
     for step in tl.static_range(5):
         bits = 16 >> step
         large = x >= (1 << bits)
@@ -114,7 +122,8 @@ def bit_length(x):
     return length + x
 ''',
 }
-"""Functions that emitted expressions call, by name."""
+"""Functions that emitted expressions call, by name; they may call those before them."""
+
 
 def triton_literal(value: Value) -> str:
     """A literal for a kernel: a float is rounded to float32, for Triton would take others for float64."""
@@ -147,6 +156,20 @@ def write_power(x: Argument, n: Argument) -> str:
     return f"{'libdevice.pow' if x.type is FLOAT else 'int_power'}({x.text}, {n.text})"
 
 
+def write_difference(x: Argument, y: Argument) -> str:
+    """`x - y`."""
+    return write_negative(y) if x.value == 0 and x.type is INT else f"({x.text} - {y.text})"
+
+
+def write_product(x: Argument, y: Argument) -> str:
+    """`x * y`."""
+    for one, other in ((x, y), (y, x)):
+        if one.value == -1 and one.type is INT:
+            return write_negative(other)
+    return f"({x.text} * {y.text})"
+
+
+write_negative: Writer = by_type(int="negated({0})", float="(-{0})")
 write_int_of: Writer = by_type(bool="{0}.to(tl.int32)", float="int_of_float({0})", int="{0}")
 write_float_of: Writer = by_type(bool="{0}.to(tl.float32)", int="{0}.to(tl.float32)", float="{0}")
 write_distance: Writer = by_type(int="int_abs({0})", float="tl.abs({0})")
