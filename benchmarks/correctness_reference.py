@@ -7,6 +7,7 @@ of that reference; gradients of tables are differences of the whole.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,10 +126,12 @@ def dense(problem: Problem) -> Dense:
     return Dense(problem, visible, torch.from_numpy(zero).to(device) if additive else None)
 
 
-def attend(known: Dense, q: Tensor, k: Tensor, v: Tensor, sinks: Tensor | None) -> Tensor:
-    """Dense attention in the dtype of q, scores in at least float32; q, k and v have equal heads."""
+def attend(
+    known: Dense, q: Tensor, k: Tensor, v: Tensor, sinks: Tensor | None, changed: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Dense attention in the dtype of q, scores in at least float32, `changed`; q, k and v have equal heads."""
     wide = torch.float64 if q.dtype == torch.float64 else torch.float32
-    scores = known.changed((q.to(wide) @ k.to(wide).mT) * known.problem.scale())
+    scores = changed((q.to(wide) @ k.to(wide).mT) * known.problem.scale())
     scores = scores.masked_fill(~known.visible, -torch.inf)
     peak = scores.detach().amax(-1, keepdim=True).nan_to_num(neginf=0.0)
     weights = torch.exp(scores - peak)
@@ -144,7 +147,7 @@ def truth(known: Dense, *, gradients: bool) -> dict[str, Tensor]:
     """The output in float64, and the gradients of q, k and v."""
     problem = known.problem
     leaves = [x.detach().double().requires_grad_(gradients) for x in (problem.q, problem.k, problem.v)]
-    out = attend(known, *_every_head(problem, *leaves), problem.sinks())
+    out = attend(known, *_every_head(problem, *leaves), problem.sinks(), known.changed)
     return _with_gradients(out, leaves, problem.d_out.double(), gradients)
 
 
@@ -152,12 +155,13 @@ def yardstick(known: Dense, *, gradients: bool) -> tuple[dict[str, Tensor], str]
     """PyTorch's own attention in the dtype under test, and its name.
 
     `sdpa`: scaled_dot_product_attention with the mask, and scores that only add something, as a dense bias of that
-    dtype; a sink is one more key. `dense`: what SDPA cannot say, step by step with float32 scores.
+    dtype; a sink is one more key. `dense`: what SDPA cannot say, step by step; the eager score_mod has float32 scores.
     """
     problem = known.problem
     leaves = [x.detach().clone().requires_grad_(gradients) for x in (problem.q, problem.k, problem.v)]
     if known.additive is None or not problem.divides:
-        out = attend(known, *_every_head(problem, *leaves), problem.sinks())
+        tables = {n: torch.as_tensor(x, device=problem.q.device) for n, x in problem.tables.items()}
+        out = attend(known, *_every_head(problem, *leaves), problem.sinks(), _eagerly(problem, tables))
         return _with_gradients(out, leaves, problem.d_out, gradients), "dense"
     bias = _bias(known)
     if gradients and bias.requires_grad is False:
@@ -226,20 +230,27 @@ def ours(problem: Problem, *, gradients: bool) -> dict[str, Tensor]:
 def _through_tables(known: Dense, d_bias: Tensor) -> dict[str, Tensor]:
     """The gradients of float tables from that of the bias, through the eager score_mod in float32."""
     problem = known.problem
-    batch, heads, q_len, _ = problem.q.shape
+    if problem.program.variant.score is None:
+        return {}
     names, device = _float_tables(problem), problem.q.device
     tables = {n: torch.as_tensor(x, device=device) for n, x in problem.tables.items()}
     leaves = [tables[n].requires_grad_() for n in names]
-    given = {"batch": batch, "head": heads, "kv_head": problem.k.shape[1], "q_len": q_len, "kv_len": problem.k.shape[2]}
-    bound: Bound = problem.program.bind(**tables, sizes={**given, "position": max(q_len, problem.k.shape[2])})
-    score_mod = bound.score_mod
-    if score_mod is None:
-        return {}
-    shape = (batch, heads, q_len, problem.k.shape[2])
-    at = [torch.arange(n, device=device).view([-1 if i == j else 1 for j in range(4)]) for i, n in enumerate(shape)]
-    added = score_mod(torch.zeros(shape, device=device), *at)
+    added = _eagerly(problem, tables)(torch.zeros_like(d_bias, dtype=torch.float32))
     inside = torch.where(known.visible, d_bias.float(), 0.0)
     return dict(zip((f"d {n}" for n in names), torch.autograd.grad(added, leaves, inside), strict=True))
+
+
+def _eagerly(problem: Problem, tables: dict[str, Tensor]) -> Callable[[Tensor], Tensor]:
+    """What changes the scores [B, H, Q, K] of all pairs, by the mod that torch runs op by op."""
+    (batch, heads, q_len, _), (kv_heads, kv_len) = problem.q.shape, problem.k.shape[1:3]
+    given = {"batch": batch, "head": heads, "kv_head": kv_heads, "q_len": q_len, "kv_len": kv_len}
+    bound: Bound = problem.program.bind(**tables, sizes={**given, "position": max(q_len, kv_len)})
+    score_mod, device = bound.score_mod, problem.q.device
+    if score_mod is None:
+        return lambda scores: scores
+    shape = (batch, heads, q_len, kv_len)
+    at = [torch.arange(n, device=device).view([-1 if i == j else 1 for j in range(4)]) for i, n in enumerate(shape)]
+    return lambda scores: score_mod(scores, *at)
 
 
 def table_truth(problem: Problem) -> dict[str, tuple[np.ndarray, np.ndarray]]:

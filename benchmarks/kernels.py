@@ -1,6 +1,6 @@
 """Speed of attention kernels on one GPU: ours beside FlexAttention by hand and torch's own, forward and backward.
 
-    python benchmarks/kernels.py [--only PATTERN…] [--resume] [--minutes N] [--out DIR]
+    python benchmarks/kernels.py [--only PATTERN…] [--kernels KERNEL…] [--resume] [--minutes N] [--out DIR]
     python benchmarks/kernels.py --device cpu --quick        # a smoke test without a GPU: one pattern, forward only
 
 TFLOP/s of visible pairs (4 * dim operations a pair and head forward, 10 * dim backward), medians of kernel times with
@@ -25,7 +25,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.correctness_record import Done, Key, Record
-from benchmarks.kernels_batch import Asked, run_batch
+from benchmarks.kernels_batch import KERNELS, Asked, run_batch
 from benchmarks.kernels_report import FIRST_CALLS, about, lines_of, report
 
 FIRST = ("causal", "sliding window 1024", "causal, softcap 50", "packed causal")
@@ -38,18 +38,28 @@ def main() -> int:
     """Run what is not done yet, print and write what came out."""
     options = _options()
     record = Record.open(options.out / f"kernels_{options.device}.json", about(options.device), options.resume)
-    asked = [a for a in wanted(options) if not record.finished(a.key)]
+    asked = [a for a in wanted(options) if options.kernels != KERNELS or not record.finished(a.key)]
     print(f"{len(asked)} to do, {options.processes} at once", flush=True)
     deadline = time.monotonic() + 60 * options.minutes
     for batch in batches(asked, options.processes):
         if time.monotonic() > deadline:
             break
         for key, done in _done(batch, options, deadline):
-            record.add(key, done)
+            before = record.jobs.get(key) if options.kernels != KERNELS else None
+            record.add(key, with_others(done, before, options.kernels))
             print("\n".join(lines_of(key, done)), flush=True)
     left = [a.key for a in wanted(options) if a.key not in record.jobs]
     record.save(left)
     return report(record, left)
+
+
+def with_others(done: Done, before: Done | None, kernels: tuple[str, ...]) -> Done:
+    """A measurement of implementations on some kernels, with what is known of those on others."""
+    if before is None:
+        return done
+    kept = [r for r in before.rows if not any(kernel in r["implementation"] for kernel in kernels)]
+    unfit = [t for t in before.unfit if not any(kernel in t.partition(":")[0] for kernel in kernels)]
+    return Done(done.rows + kept, done.broken, done.unfit + unfit, before.seconds)
 
 
 def _done(batch: list[Asked], options: argparse.Namespace, deadline: float) -> Iterator[tuple[Key, Done]]:
@@ -70,8 +80,9 @@ def wanted(options: argparse.Namespace) -> list[Asked]:
     order += [(p, _size(64, 8192)) for p in first]
     order += [(p, _size(128, n)) for n in (2048, 32768) for p in first]
     order += [(p, _size(64, n)) for n in (2048, 32768) for p in FIRST]
-    found = [Asked(p, size, options.device, options.tune) for p, size in order]
-    found.insert(len(FIRST), Asked(FIRST_CALLS, {}, options.device))
+    found = [Asked(p, size, options.device, options.tune, options.kernels) for p, size in order]
+    if options.kernels == KERNELS:
+        found.insert(len(FIRST), Asked(FIRST_CALLS, {}, options.device))
     unknown = set(options.only) - {a.pattern for a in found}
     if unknown:
         raise SystemExit(f"no pattern is called {', '.join(sorted(unknown))}: {', '.join(first)}, {FIRST_CALLS}")
@@ -100,11 +111,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one pattern at one small size")
     parser.add_argument("--only", nargs="+", default=(), metavar="PATTERN", help=f"these patterns, or {FIRST_CALLS!r}")
     parser.add_argument("--tune", action="store_true", help="also ours with the options that `tune=True` finds")
+    parser.add_argument("--kernels", nargs="+", choices=KERNELS, default=KERNELS,
+                        help="only implementations on these, again; with --resume the file keeps the others' times")
     parser.add_argument("--resume", action="store_true", help="go on from the file of an earlier run")
     parser.add_argument("--minutes", type=float, default=9.0, help="start nothing after that")
     parser.add_argument("--processes", type=int, default=max(1, (os.cpu_count() or 1) - 2))
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.kernels = tuple(options.kernels)
+    return options
 
 
 if __name__ == "__main__":

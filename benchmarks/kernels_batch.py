@@ -25,14 +25,19 @@ COMPILING, TIMING = 300.0, 90.0
 """Seconds after which a process that is compiling, or being timed, is given up."""
 
 
+KERNELS = ("triton", "flash", "sdpa")
+"""Whose kernels implementations run, by a word of their names."""
+
+
 @dataclass(frozen=True)
 class Asked:
-    """A pattern at a size (the fields of `kernels_cases.Size`) on a device."""
+    """A pattern at a size (the fields of `kernels_cases.Size`) on a device, by the implementations on these kernels."""
 
     pattern: str
     size: dict[str, int] = field(hash=False)
     device: str
     tune: bool = False
+    kernels: tuple[str, ...] = KERNELS
 
     @property
     def key(self) -> Key:

@@ -25,6 +25,7 @@ from torch import Tensor
 
 import maskdsl
 from benchmarks import kernels_reference as reference
+from benchmarks.kernels_batch import KERNELS
 from benchmarks.kernels_cases import BY_NAME, ByHand, Pattern, Size, flops, on, qkv, visible_pairs
 from maskdsl.source.diagnostic import MaskError
 
@@ -66,6 +67,7 @@ class Job:
     hand: ByHand
     inputs: tuple[Tensor, Tensor, Tensor, Tensor]
     tune: bool = False
+    kernels: tuple[str, ...] = KERNELS
     subjects: list[Subject] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
@@ -101,7 +103,8 @@ def _job(asked: dict[str, Any]) -> Job:
     tables = on(pattern.tables(size), device)
     hand = pattern.by_hand(tables, size)
     inputs = qkv(size, dtype, device)
-    return Job(pattern, size, device, device.type == "cuda", tables, hand, inputs, asked.get("tune", False))
+    known = {name: asked[name] for name in ("tune", "kernels") if name in asked}
+    return Job(pattern, size, device, device.type == "cuda", tables, hand, inputs, **known)
 
 
 # ---------------------------------------------------------------- implementations
@@ -112,6 +115,8 @@ def _compile_all(job: Job) -> None:
     rows = reference.sampled_rows(job.size.length, job.device)
     right = reference.expected(job.hand, job.size, job.inputs, rows, job.backward)
     for name, make in _makers(job).items():
+        if job.device.type == "cuda" and not any(kernel in name for kernel in job.kernels):
+            continue
         started = time.perf_counter()
         try:
             subject = Subject(name, make(), job.backward)

@@ -27,7 +27,7 @@ SMALL = Size(dim=16, length=48, batch=2, heads=4, kv_heads=2)
 
 
 def options(**changes: Any) -> Namespace:
-    return Namespace(**{"device": "cuda", "quick": False, "only": (), "processes": 14, "tune": False, **changes})
+    return Namespace(**{"device": "cuda", "quick": False, "only": (), "processes": 14, "tune": False, "kernels": kernels.KERNELS, **changes})
 
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=lambda p: p.name)

@@ -16,6 +16,9 @@ from maskdsl.source.diagnostic import Diagnostic, MaskError
 from maskdsl.source.suggest import did_you_mean
 from maskdsl.source.text import Span
 
+MANY_VISITS = (inf, inf)
+"""The tiles that a row visits where lengths vary: kernels for any length count on many."""
+
 KERNELS = ("flash", "triton", "cpu")
 """The kernels in the order in which `auto` tries them."""
 
@@ -57,7 +60,7 @@ class Request:
     `unwritable` are the functions of the variant that CuteDSL has no form for, `learned` the float tables that require
     a gradient. `group` is the number of query heads to a key/value head, `rows` that of batch rows times those. `lse`
     says that the log-sum-exp is used after the softmax, as by a sink, `placed` that scores read more than the score: a
-    coordinate or a table. `visits` is how many key tiles a row of queries visits at least, on average.
+    coordinate or a table. `visits` are the fewest and the most key tiles that a row of queries visits on average.
     """
 
     dtype: str = "bfloat16"
@@ -74,7 +77,7 @@ class Request:
     layout: str = "dense"
     lse: bool = False
     placed: bool = False
-    visits: float = inf
+    visits: tuple[float, float] = MANY_VISITS
 
 
 @dataclass(frozen=True, slots=True)

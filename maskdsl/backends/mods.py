@@ -24,7 +24,7 @@ from maskdsl.ir.nodes import LENGTHS, Literal, Lookup, Node, Size, Symbol, Varia
 from maskdsl.ir.print import text
 from maskdsl.ir.types import BOOL, FLOAT, Table
 from maskdsl.ir.walk import topological
-from maskdsl.tiles.limits import LONGEST, Ranges
+from maskdsl.tiles.limits import Ranges
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -102,16 +102,15 @@ def load(source: str) -> dict[str, Any]:
 
 def emit(
     variant: Variant, dialect: Dialect = TORCH, *,
-    per_batch_lengths: bool = False, formula: str = "", ranges: Ranges | None = None, furthest: int = LONGEST,
+    per_batch_lengths: bool = False, formula: str = "", ranges: Ranges | None = None,
 ) -> Emitted:
     """The module of a variant that went through all passes, with every size known that none of its tables has.
 
     `per_batch_lengths` says that `q_len` and `kv_len` are given as [B] instead of [1]; `formula` is what the comment at
-    the top shows instead of the variant after the passes; `ranges` are what facts say of the values of int tables,
-    `furthest` is the greatest coordinate and length.
+    the top shows instead of the variant after the passes; `ranges` are what facts say of the values of int tables.
     Raises Unwritable for a function that the dialect lacks.
     """
-    strength = Strength(ranges or {}, dialect.shifts, dialect.vectors, furthest) if dialect.terse else None
+    strength = Strength(ranges or {}, dialect.shifts, dialect.vectors) if dialect.terse else None
     in_masks = replace(dialect, writer=dialect.in_masks or dialect.writer)
     mask = _Function("mask_mod", variant, per_batch_lengths, in_masks, strength)
     parts = [mask.written(variant.mask or Literal(True, BOOL))]

@@ -3,14 +3,17 @@
     x // 8            →  shift_right(x, 3)
     x % 8             →  bit_and(x, 7)
     q // 8 == k // 8  →  bit_xor(q, k) < 8       (where every pair computes its own quotients)
-    float(q - k)      →  float(q) - float(k)     (where they are computed once for a row or a column of a tile)
+    abs(x) <= 8       →  -8 <= x <= 8
+    max(x, y) <= 8    →  x <= 8 and y <= 8
     q >= 0 and e      →  e
 
 Laws: `>>` and `&` of int32 round down as `//` and `%` do, for negative x too, when the divisor is a power of two. Two
-ints of at least 0 have the same quotient if they differ in no bit above the divisor's. float32 holds every int up to
-2**24, so sums of such ints are the same as floats; a GPU converts 16 ints where it adds 128 floats. A comparison whose
-two sides lie in ranges that decide it is a constant. q and k are at least 0, b and h too; the tables' values lie in what
-facts say of them, else anywhere in int32.
+ints of at least 0 have the same quotient if they differ in no bit above the divisor's. A maximum is at most y if all
+its arguments are. A comparison whose two sides lie in ranges that decide it is a constant. q and k are at least 0, b
+and h too; the tables' values lie in what facts say of them, else anywhere in int32.
+
+Comparisons are not fewer instructions than maxima of distances, but sure ones: ptxas drops abs(x) and -x from maxima
+of three (`ops_triton`).
 
 Not here: comparisons that only a tile decides. Full tiles skip the mask, and empty ones all of it, by the lists.
 """
@@ -20,19 +23,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from maskdsl.ir.algebra import FALSE, TRUE
-from maskdsl.ir.nodes import Literal, Lookup, Node, Op, Symbol, literal
+from maskdsl.ir.nodes import Literal, Lookup, Node, Op, literal
 from maskdsl.ir.ops import make
 from maskdsl.ir.types import BOOL, INT
 from maskdsl.ir.walk import rewrite, topological
-from maskdsl.tiles.limits import LONGEST, Limits, Ranges, known_limits, static_interval, static_limits
+from maskdsl.tiles.limits import INT32, Limits, Ranges, known_limits, static_interval, static_limits
 
 COMPARISONS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
 
-EXACT = 2**24
-"""float32 holds every int up to this."""
-
-AS_FLOATS = frozenset({"add", "sub", "abs", "min", "max"})
-"""Functions of ints that give the same of floats of the same values (`neg` makes a -0.0)."""
+MIRRORED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
+"""`x < y` is `y > x`."""
 
 
 @dataclass(slots=True)
@@ -40,19 +40,17 @@ class Strength:
     """Reduces programs; `ranges` are those of int tables, the others' values may be any int32.
 
     Without `shifts`, `//` stays as it is. With `vectors`, what one of q and k decides costs next to nothing.
-    `furthest` is the greatest coordinate and length.
     """
 
     ranges: Ranges
     shifts: bool = True
     vectors: bool = False
-    furthest: int = LONGEST
     limits: Limits = field(default_factory=Limits)
 
     def reduced(self, root: Node) -> Node:
         """The program in its cheapest form."""
         tables = {n.table for n in topological(root) if isinstance(n, Lookup) and n.table.type is INT}
-        self.limits = known_limits(self.ranges, tables, self.furthest)
+        self.limits = known_limits(self.ranges, tables)
         return rewrite(root, self._cheaper)
 
     def is_natural(self, node: Node) -> bool:
@@ -66,9 +64,7 @@ class Strength:
             case Op(name="floordiv", args=(x, Literal(value=int(y)))) if node.type is INT and self.shifts:
                 return _by_bits(node, x, y)
             case Op(name=name, args=(x, _)) if name in COMPARISONS and x.type is INT:
-                return self._decided(node) or (None if self.vectors else self._same_quotient(node))
-            case Op(name="to_float", args=(x,)) if self.vectors and x.type is INT and _is_of_pairs(x):
-                return self._of_floats(x)
+                return self._decided(node) or self._apart(node) or (None if self.vectors else self._same_quotient(node))
             case Op(name="and" | "or" | "not" | "choose"):
                 return _of_constants(node)
         return None
@@ -83,27 +79,36 @@ class Strength:
         different = make("bit_xor", x[0], y[0], span=node.span)
         return make("lt" if node.name == "eq" else "ge", different, literal(x[1]), span=node.span, hint=node.hint)
 
-    def _of_floats(self, node: Node) -> Node | None:
-        """The float of an int that differs from pair to pair, of floats of what does not; None where it may round."""
-        if not _is_of_pairs(node):
-            return literal(float(node.value)) if isinstance(node, Literal) else make("to_float", node)
-        least, most = static_limits(node, self.limits)
-        if not isinstance(node, Op) or node.name not in AS_FLOATS or max(-least, most) > EXACT:
-            return None
-        parts = [self._of_floats(a) for a in node.args]
-        exact = all(max(map(abs, static_limits(a, self.limits))) <= EXACT for a in node.args)
-        return make(node.name, *(p for p in parts if p is not None)) if exact and None not in parts else None
+    def _apart(self, node: Op) -> Node | None:
+        """A comparison of a maximum, a minimum or a distance by comparisons of what it is of; None for others."""
+        name, (x, y) = node.name, node.args
+        return name in MIRRORED and (self._parts(name, x, y) or self._parts(MIRRORED[name], y, x)) or None
+
+    def _parts(self, name: str, x: Node, y: Node) -> Node | None:
+        # Laws: max(a, b) <= y exactly if a <= y and b <= y, min(a, b) <= y if a <= y or b <= y, and abs(a) <= y if
+        # a <= y and a >= -y; `<`, `>=` and `>` likewise.
+        below = name in ("lt", "le")
+        match x:
+            case Op(name="max" | "min" as which, args=(a, b)):
+                join = "and" if below == (which == "max") else "or"
+                return make(join, self._test(name, a, y), self._test(name, b, y))
+            case Op(name="abs", args=(a,)) if isinstance(y, Literal):
+                bound = int(y.value)
+                if INT32[0] not in (bound, static_limits(a, self.limits)[0]):  # it has no negative
+                    other = self._test(MIRRORED[name], a, literal(-bound))
+                    return make("and" if below else "or", self._test(name, a, y), other)
+        return None
+
+    def _test(self, name: str, x: Node, y: Node) -> Node:
+        test = make(name, x, y)
+        assert isinstance(test, Op)
+        return self._decided(test) or self._apart(test) or test
 
     def _decided(self, node: Node) -> Node | None:
         found = static_interval(node, self.limits)
         bounds = {b.value for b in (found.lo, found.hi) if isinstance(b, Literal)}
         both = isinstance(found.lo, Literal) and isinstance(found.hi, Literal) and len(bounds) == 1
         return literal(bounds.pop()) if both else None
-
-
-def _is_of_pairs(node: Node) -> bool:
-    """Whether both coordinates of a pair decide a value."""
-    return {"q", "k"} <= {n.name for n in topological([node]) if isinstance(n, Symbol)}
 
 
 def _quotient(node: Node) -> tuple[Node, int] | None:

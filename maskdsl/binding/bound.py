@@ -333,10 +333,10 @@ class Bound:
             return mods
 
         def build() -> flex.Mods:
-            emitted = self._lowering.at(formula.sizes).form(settled.dialect, settled.reach)
+            emitted = self._lowering.at(formula.sizes).form(settled.dialect, settled.inside)
             return replace(mods, **self._code(emitted, formula.tables, formula.sizes, of_call[1]))
 
-        made = self._forms.get((of_call, settled.dialect.name, settled.reach), formula.tables.values(), build)
+        made = self._forms.get((of_call, settled.dialect.name, settled.inside), formula.tables.values(), build)
         return made if made.sink is mods.sink else replace(made, sink=mods.sink)
 
     def _code(

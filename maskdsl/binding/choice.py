@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
-from math import inf, lcm
+from math import lcm
 from typing import Any
 
 import torch
@@ -18,10 +18,19 @@ from torch import Tensor
 from maskdsl.backends import flex
 from maskdsl.backends.flash_math import teach_cutedsl
 from maskdsl.backends.flex_limits import decode_rows
-from maskdsl.backends.kernel_choice import Choice, Machine, Plan, Request, choose, flash_block, flash_is_here
+from maskdsl.backends.kernel_choice import (
+    MANY_VISITS,
+    Choice,
+    Machine,
+    Plan,
+    Request,
+    choose,
+    flash_block,
+    flash_is_here,
+)  # fmt: skip
 from maskdsl.backends.kernel_options import Candidate, options_of
 from maskdsl.backends.mods_text import FLASH, FLASH_PRECISE, INDUCTOR, TORCH, Dialect
-from maskdsl.binding.lowered import ANYWHERE, NEAR, Lowered, Reach
+from maskdsl.binding.lowered import Lowered
 from maskdsl.binding.shapes import Lengths
 from maskdsl.ir.types import Table
 from maskdsl.source.diagnostic import MaskError
@@ -32,18 +41,19 @@ QKV = tuple[Tensor, Tensor, Tensor]
 TILE = 128
 """The longest side of a tile of Triton's main kernel."""
 
-Visits = Callable[[], float]
-"""Tells how many key tiles a row of queries visits at least, on average."""
+Visits = Callable[[], tuple[float, float]]
+"""Tells how many key tiles a row of queries visits on average, at least and at most."""
 
 
-def _many() -> float:
-    return inf
+def _many() -> tuple[float, float]:
+    return MANY_VISITS
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A call's kernel, the dialect of its mods, the sides of its blocks, the plan that flex runs, and which coordinates
-    the kernel gives to the mods.
+    """A call's kernel, the dialect of its mods, the sides of its blocks, and the plan that flex runs.
+
+    `inside` says that the kernel never looks past the lengths.
     """
 
     request: Request
@@ -51,7 +61,7 @@ class Settled:
     dialect: Dialect
     block: tuple[int, int]
     plan: Plan
-    reach: Reach = ANYWHERE
+    inside: bool = False
 
 
 @cache
@@ -103,22 +113,21 @@ def settle(
     Mods are written in the GPU's fast forms for kernels in half precision, unless they shall be `precise`. `visits`
     gives the field of that name where the options may depend on it. With `any_length` other lengths will be run too.
     """
-    choice, reach = choose(wanted, machine, request, span), ANYWHERE
+    choice, inside = choose(wanted, machine, request, span), False
     if choice.kernel == "triton" and kernel_of(request) == "main" and not any_length:
-        request, reach = replace(request, visits=visits()), reach_of(request)
+        request, inside = replace(request, visits=visits()), is_whole(request)
     if choice.kernel == "flash":
         dialect = FLASH_PRECISE if precise or not teach_cutedsl() else FLASH
         return Settled(request, choice, dialect, flash_block(machine, request.block), Plan(flash=True))
     fast = choice.kernel == "triton" and not precise and request.dtype in ("bfloat16", "float16")
     options = options_of(kernel_of(request), machine, request)
-    return Settled(request, choice, INDUCTOR if fast else TORCH, request.block, Plan(options=options), reach)
+    return Settled(request, choice, INDUCTOR if fast else TORCH, request.block, Plan(options=options), inside)
 
 
-def reach_of(request: Request) -> Reach:
-    """The coordinates of a call of Triton's main kernel: none past the lengths where tiles and blocks divide these."""
+def is_whole(request: Request) -> bool:
+    """Whether blocks and the tiles of Triton's main kernel divide the lengths."""
     lengths = (request.q_len, request.kv_len)
-    whole = not any(n % lcm(TILE, side) for n, side in zip(lengths, request.block, strict=True))
-    return Reach(whole, max(lengths) <= NEAR)
+    return not any(n % lcm(TILE, side) for n, side in zip(lengths, request.block, strict=True))
 
 
 def with_candidate(settled: Settled, candidate: Candidate) -> Settled:

@@ -16,25 +16,10 @@ from maskdsl.ir.walk import topological
 from maskdsl.meaning.facts import all_facts
 from maskdsl.passes.context import Context
 from maskdsl.passes.pipeline import run_passes
-from maskdsl.tiles.limits import LONGEST, Ranges, ranges_of_facts
+from maskdsl.tiles.limits import Ranges, ranges_of_facts
 
 FIXED = frozenset({"head", "kv_head"})
 """Sizes that are always numbers in the code: a kernel is made for a number of heads anyway."""
-
-NEAR = 2**24 - 1
-"""Ints up to this are floats of the same value in float32, and so are their sums and differences."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """The coordinates that a kernel gives to mods: none past the lengths (`inside`), none beyond NEAR (`near`)."""
-
-    inside: bool = False
-    near: bool = False
-
-
-ANYWHERE = Reach()
-
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
@@ -48,16 +33,18 @@ class Lowered:
     normalize: bool
     inside: Callable[[], Variant]
     ranges: Ranges = field(default_factory=dict)
-    forms: dict[tuple[str, Reach], Emitted] = field(default_factory=dict)
+    forms: dict[tuple[str, bool], Emitted] = field(default_factory=dict)
 
-    def form(self, dialect: Dialect, reach: Reach = ANYWHERE) -> Emitted:
-        """The code in a dialect; `emitted` is the textbook's. Raises Unwritable for a function that it lacks."""
+    def form(self, dialect: Dialect, inside: bool = False) -> Emitted:
+        """The code in a dialect; `emitted` is the textbook's. Raises Unwritable for a function that it lacks.
+
+        With `inside` it is for kernels that never look past the lengths.
+        """
         if dialect is TORCH:
             return self.emitted
-        key = (dialect.name, reach)
+        key = (dialect.name, inside)
         if key not in self.forms:
-            variant = self.inside() if reach.inside else self.variant
-            self.forms[key] = emit(variant, dialect, ranges=self.ranges, furthest=NEAR if reach.near else LONGEST)
+            self.forms[key] = emit(self.inside() if inside else self.variant, dialect, ranges=self.ranges)
         return self.forms[key]
 
     @property

@@ -95,8 +95,8 @@ class TileMasks:
         limits = self.limits.get(formula.text, formula.tables.values(), find)
         return self._plan_within(formula, q_block, k_block, limits)
 
-    def visits(self, formula: Formula, block: tuple[int, int], lengths: Lengths) -> float:
-        """How many key tiles a row of queries visits on average at least, whatever tables hold."""
+    def visits(self, formula: Formula, block: tuple[int, int], lengths: Lengths) -> tuple[float, float]:
+        """How many key tiles a row of queries visits on average, at least and at most, whatever tables hold."""
         return visited_tiles(self.plan(formula, *block).verdict, lengths.q_len, lengths.kv_len)
 
     def _plan_within(self, formula: Formula, q_block: int, k_block: int, limits: Limits) -> TilePlan:

@@ -56,7 +56,7 @@ def explain_kernel(trial: Trial, call: Call) -> Explained:
     sizes = {**trial.sizes, "q_len": call.lengths[0], "kv_len": call.lengths[1]}
     lowering = Lowering(trial.variant)
 
-    def visits() -> float:
+    def visits() -> tuple[float, float]:
         return visited_tiles(verdict_of(lowering.tile_mask_at(sizes), *call.block, Limits()), *call.lengths)
 
     request = Request(

@@ -28,12 +28,9 @@ several such and of positions cannot wrap around.
 
 @dataclass(slots=True)
 class Limits:
-    """Static ranges, inclusive: int tables (SMALL by default), coordinates and lengths (from 0 to `furthest`), and a
-    memory of what was derived.
-    """
+    """Static ranges, inclusive: int tables (SMALL by default), and a memory of what was derived."""
 
     tables: Mapping[Table, tuple[int, int]] = field(default_factory=dict)
-    furthest: int = LONGEST
     memory: dict[int, tuple[Node, Interval]] = field(default_factory=dict)
 
     def of_table(self, table: Table) -> tuple[int, int]:
@@ -51,11 +48,11 @@ def ranges_of_facts(facts: Iterable[Node]) -> Ranges:
     return {key[1]: limit for key, limit in found if isinstance(key, tuple) and isinstance(key[1], Table)}
 
 
-def known_limits(ranges: Ranges, beyond: Iterable[Table], furthest: int = LONGEST) -> Limits:
+def known_limits(ranges: Ranges, beyond: Iterable[Table]) -> Limits:
     """The limits of tables whose values lie in `ranges`, and all but those `beyond` also in SMALL."""
     wide = {*beyond}
     within = {t: r for t, r in ((t, _common(SMALL, r)) for t, r in ranges.items() if t not in wide) if r is not None}
-    return Limits({**within, **{t: ranges.get(t, INT32) for t in wide}}, furthest)
+    return Limits({**within, **{t: ranges.get(t, INT32) for t in wide}})
 
 
 def _common(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int] | None:
@@ -93,7 +90,7 @@ def _static_of(node: Node, limits: Limits) -> Interval:
         case Literal():
             return of_literal(node)
         case Symbol(type=type) if type is INT:
-            return Interval(literal(POSITIONS[0]), literal(limits.furthest))
+            return Interval(literal(POSITIONS[0]), literal(POSITIONS[1]))
         case Lookup(table=table) if table.type is INT:
             least, most = limits.of_table(table)
             return Interval(literal(least), literal(most))

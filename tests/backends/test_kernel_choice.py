@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -118,7 +119,7 @@ def test_small_pages_of_other_calls_have_smaller_tiles() -> None:
 
 @pytest.mark.parametrize(("machine", "changes"), [
     (A100, {}), (CPU, {}), (H100, {"dtype": "float32"}), (H100, {"q_len": 8191}), (H100, {"block": (128, 64)}),
-    (H100, {"head_dim": 256}), (H100, {"head_dim": 64}), (H100, {"head_dim": 96}),
+    (H100, {"head_dim": 256}), (H100, {"head_dim": 96}), (H100, {"visits": (0, 64)}), (H100, {"visits": (8, 8)}),
 ])  # fmt: skip
 def test_other_calls_have_torchs_own(machine: Machine, changes: dict[str, object]) -> None:
     assert options_of("main", machine, replace(PREFILL, **changes)) == ()
@@ -127,8 +128,9 @@ def test_other_calls_have_torchs_own(machine: Machine, changes: dict[str, object
 def test_every_row_holds_for_some_call_and_says_why() -> None:
     layouts = ("dense", "packed", "paged", "paged pairs")
     requests = [
-        replace(PREFILL, layout=layout, q_len=q, rows=rows, head_dim=dim, block=(128, page))
+        replace(PREFILL, layout=layout, q_len=q, rows=rows, head_dim=dim, block=(128, page), visits=visits)
         for layout in layouts for q in (1, 8192) for rows in (8, 512) for dim in (64, 128) for page in (64, 128)
+        for visits in ((2, 4), (0, 64), (32, 32))
     ]  # fmt: skip
     for row in TABLE:
         assert any(row.holds(row.kernel, H100, r) for r in requests) and len(row.why) > 20
@@ -211,18 +213,48 @@ def test_narrow_heads_take_triton_first(what: str) -> None:
 
 @pytest.mark.parametrize(("text", "by_tma"), [
     ("k <= q", True), ("0 <= q - k < 1024", False), ("k <= q and q // 1024 == k // 1024", False),
-    ("d[b, q] == d[b, k] and k <= q", True),
+    ("d[b, q] == d[b, k] and k <= q", False), ("k <= q or d[b, q] == 3", True),
+    ("not (q < k and d[b, q] != 1)", True), ("not (q < k or d[b, q] != 1)", False),
 ])  # fmt: skip
 def test_few_tiles_are_loaded_without_tma(text: str, by_tma: bool) -> None:
-    """The number of tiles that a row of queries visits is told by the formula, unless tables decide it."""
+    """The fewest tiles that a row of queries visits are told by the formula; what tables decide may all be empty."""
+    assert options_for(text, 128).get("fwd_USE_TMA", False) is by_tma
+
+
+@pytest.mark.parametrize(("text", "calm"), [
+    ("k <= q and q // 1024 == k // 1024", True), ("0 <= q - k < 1024", False), ("k <= q", False),
+    ("0 <= q - k < 500 and d[b, q] == d[b, k]", True), ("d[b, q] == d[b, k] and k <= q", False),
+])  # fmt: skip
+def test_small_tiles_are_for_masks_that_are_known_to_visit_few(text: str, calm: bool) -> None:
+    for head_dim in (64, 128):
+        options = options_for(text, head_dim)
+        assert (options.get("fwd_BLOCK_N") == 64 and options["fwd_num_warps"] == 4) is calm
+        assert ("bwd_BLOCK_N1" in options) is (head_dim == 64)
+
+
+def options_for(text: str, head_dim: int) -> dict[str, Any]:
+    """The options of a call of 8192 tokens on an H100."""
     tables = "(d: int[batch, position])" if "d[" in text else ""
-    program = maskdsl.compile(f"mask m{tables} = {text}")
-    bound = program.bind(**({"d": torch.zeros(1, 8192, dtype=torch.int32)} if tables else {}))
-    q = torch.zeros(1, 1, 8192, 128, dtype=torch.bfloat16)
+    bound = maskdsl.compile(f"mask m{tables} = {text}").bind(**({"d": torch.zeros(1, 8192).int()} if tables else {}))
+    q = torch.zeros(1, 1, 8192, head_dim, dtype=torch.bfloat16)
     lengths = check_call(q, q, q, NOWHERE)
-    _, _, settled = bound.planned(lengths, (q, q, q), choice.Wish("triton", False, (128, 128)), H100)
-    assert ("fwd_USE_TMA", True) in settled.plan.options or not by_tma
-    assert by_tma or ("fwd_USE_TMA", True) not in settled.plan.options
+    return dict(bound.planned(lengths, (q, q, q), choice.Wish("triton", False, (128, 128)), H100)[2].plan.options)
+
+
+@pytest.mark.parametrize(("lengths", "block", "guards"), [
+    ((256, 384), (128, 128), False), ((256, 300), (128, 128), True), ((200, 384), (128, 128), True),
+    ((384, 384), (256, 128), True), ((512, 384), (256, 128), False),
+])  # fmt: skip
+def test_lookups_are_guarded_unless_tiles_are_whole(
+    lengths: tuple[int, int], block: tuple[int, int], guards: bool
+) -> None:
+    keep = torch.ones(1, max(lengths), dtype=torch.bool)
+    bound = maskdsl.compile("mask m(keep: bool[batch, position]) = keep[b, k]").bind(keep=keep)
+    q, k = (torch.zeros(1, 1, n, 64, dtype=torch.bfloat16) for n in lengths)
+    for any_length in (False, True):
+        wish = choice.Wish("triton", False, block, any_length=any_length)
+        mods, *_ = bound.planned(check_call(q, k, k, NOWHERE), (q, k, k), wish, H100)
+        assert ("keep[b, k]" not in mods.text) is (guards or any_length)
 
 
 def test_a_kernel_for_any_length_is_for_many_tiles() -> None:
