@@ -1,6 +1,6 @@
 """Speed of attention kernels on one GPU: ours beside FlexAttention by hand and torch's own, forward and backward.
 
-    python benchmarks/kernels.py [--only PATTERN…] [--kernels KERNEL…] [--resume] [--minutes N] [--out DIR]
+    python benchmarks/kernels.py [--only PATTERN…] [--dims D…] [--kernels KERNEL…] [--resume] [--minutes N] [--out DIR]
     python benchmarks/kernels.py --device cpu --quick        # a smoke test without a GPU: one pattern, forward only
 
 TFLOP/s of visible pairs (4 * dim operations a pair and head forward, 10 * dim backward), medians of kernel times with
@@ -86,7 +86,10 @@ def wanted(options: argparse.Namespace) -> list[Asked]:
     unknown = set(options.only) - {a.pattern for a in found}
     if unknown:
         raise SystemExit(f"no pattern is called {', '.join(sorted(unknown))}: {', '.join(first)}, {FIRST_CALLS}")
-    return [a for a in found if not options.only or a.pattern in options.only]
+    return [
+        a for a in found
+        if (not options.only or a.pattern in options.only) and (not a.size or a.size["dim"] in options.dims)
+    ]  # fmt: skip
 
 
 def batches(asked: list[Asked], processes: int) -> Iterator[list[Asked]]:
@@ -111,6 +114,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one pattern at one small size")
     parser.add_argument("--only", nargs="+", default=(), metavar="PATTERN", help=f"these patterns, or {FIRST_CALLS!r}")
     parser.add_argument("--tune", action="store_true", help="also ours with the options that `tune=True` finds")
+    parser.add_argument("--dims", nargs="+", type=int, choices=(64, 128), default=(64, 128), help="these head_dims")
     parser.add_argument("--kernels", nargs="+", choices=KERNELS, default=KERNELS,
                         help="only implementations on these, again; with --resume the file keeps the others' times")
     parser.add_argument("--resume", action="store_true", help="go on from the file of an earlier run")

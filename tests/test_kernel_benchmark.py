@@ -27,7 +27,8 @@ SMALL = Size(dim=16, length=48, batch=2, heads=4, kv_heads=2)
 
 
 def options(**changes: Any) -> Namespace:
-    return Namespace(**{"device": "cuda", "quick": False, "only": (), "processes": 14, "tune": False, "kernels": kernels.KERNELS, **changes})
+    given = {"device": "cuda", "quick": False, "only": (), "processes": 14, "tune": False}
+    return Namespace(**{**given, "kernels": kernels.KERNELS, "dims": (64, 128), **changes})
 
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=lambda p: p.name)
