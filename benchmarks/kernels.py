@@ -54,9 +54,12 @@ def main() -> int:
 
 
 def with_others(done: Done, before: Done | None, kernels: tuple[str, ...]) -> Done:
-    """A measurement of implementations on some kernels, with what is known of those on others."""
+    """A measurement of implementations on some kernels, with what is known of the others and of what `auto` takes."""
     if before is None:
         return done
+    auto = {r["pass"]: r["auto"] for r in before.rows}
+    for row in done.rows:
+        row["auto"] = auto.get(row["pass"], row["auto"])
     kept = [r for r in before.rows if not any(kernel in r["implementation"] for kernel in kernels)]
     unfit = [t for t in before.unfit if not any(kernel in t.partition(":")[0] for kernel in kernels)]
     return Done(done.rows + kept, done.broken, done.unfit + unfit, before.seconds)

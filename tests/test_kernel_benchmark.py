@@ -47,6 +47,22 @@ def test_by_hand_and_in_the_language_are_the_same(pattern: Pattern) -> None:
     np.testing.assert_allclose(found.out.numpy(), right[:, :, rows.numpy()], rtol=1e-6, atol=1e-7)
 
 
+def test_some_kernels_are_measured_again() -> None:
+    """The others keep their times; what did not run is that of the new run for these kernels."""
+
+    def row(name: str, tflops: float, auto: str) -> dict[str, Any]:
+        return {"implementation": name, "pass": "forward", "tflops": tflops, "auto": auto}
+
+    before = Done([row("ours triton", 1.0, "flash"), row("ours flash", 2.0, "flash")], ["gone"], ["by hand flash: x", "by hand triton: y"])
+    again = Done([row("ours triton", 3.0, "triton")], [], ["by hand triton: z"])
+    found = kernels.with_others(again, before, ("triton",))
+    assert found.rows == [row("ours triton", 3.0, "flash"), row("ours flash", 2.0, "flash")]
+    assert (found.broken, found.unfit) == ([], ["by hand triton: z", "by hand flash: x"])
+    assert kernels.with_others(again, None, ("triton",)) is again
+    sizes = [a.size["dim"] for a in kernels.wanted(options(dims=(64,), kernels=("triton",)))]
+    assert sizes and set(sizes) == {64} and all(a.kernels == ("triton",) for a in kernels.wanted(options(kernels=("triton",))))
+
+
 def test_gradients_of_the_reference_are_those_of_all_queries() -> None:
     """With a gradient of the output that is zero elsewhere, sampled queries decide every gradient."""
     hand = BY_NAME["causal, softcap 50"].by_hand({}, SMALL)

@@ -5,6 +5,7 @@
     q // 8 == k // 8  →  bit_xor(q, k) < 8       (where every pair computes its own quotients)
     abs(x) <= 8       →  -8 <= x <= 8
     max(x, y) <= 8    →  x <= 8 and y <= 8
+    x - y * (q - k)   →  x + y * (k - q)         (x and y floats: no negation is left to do for every pair)
     q >= 0 and e      →  e
 
 Laws: `>>` and `&` of int32 round down as `//` and `%` do, for negative x too, when the divisor is a power of two. Two
@@ -25,7 +26,7 @@ from dataclasses import dataclass, field
 from maskdsl.ir.algebra import FALSE, TRUE
 from maskdsl.ir.nodes import Literal, Lookup, Node, Op, literal
 from maskdsl.ir.ops import make
-from maskdsl.ir.types import BOOL, INT
+from maskdsl.ir.types import BOOL, FLOAT, INT
 from maskdsl.ir.walk import rewrite, topological
 from maskdsl.tiles.limits import INT32, Limits, Ranges, known_limits, static_interval, static_limits
 
@@ -65,6 +66,8 @@ class Strength:
                 return _by_bits(node, x, y)
             case Op(name=name, args=(x, _)) if name in COMPARISONS and x.type is INT:
                 return self._decided(node) or self._apart(node) or (None if self.vectors else self._same_quotient(node))
+            case Op(name="sub", args=(x, Op(name="mul", args=factors))) if node.type is FLOAT and self.vectors:
+                return self._turned(node, x, factors)
             case Op(name="and" | "or" | "not" | "choose"):
                 return _of_constants(node)
         return None
@@ -78,6 +81,17 @@ class Strength:
             return None
         different = make("bit_xor", x[0], y[0], span=node.span)
         return make("lt" if node.name == "eq" else "ge", different, literal(x[1]), span=node.span, hint=node.hint)
+
+    def _turned(self, node: Node, x: Node, factors: tuple[Node, ...]) -> Node | None:
+        # Law: -float(a - b) is float(b - a), and x - y is x + -y, whatever is rounded on the way.
+        for place, factor in enumerate(factors):
+            match factor:
+                case Op(name="to_float", args=(Op(name="sub", args=(a, b)) as difference,)) if a.type is INT:
+                    if static_limits(difference, self.limits)[0] > INT32[0]:
+                        turned = list(factors)
+                        turned[place] = make("to_float", make("sub", b, a))
+                        return make("add", x, make("mul", *turned), span=node.span, hint=node.hint)
+        return None
 
     def _apart(self, node: Op) -> Node | None:
         """A comparison of a maximum, a minimum or a distance by comparisons of what it is of; None for others."""

@@ -38,6 +38,27 @@ def test_forms(mask: str, inductor: str, flash: str) -> None:
         assert text_of(mask, dialect) == ast.unparse(ast.parse(expected)), dialect.name
 
 
+@pytest.mark.parametrize(("score", "inductor"), [
+    ("score - slope[h] * (q - k)", "score + slope[h].to(torch.float32) * (k - q).to(torch.float32)"),
+    ("score - (q - k) * 0.5", "score + (k - q).to(torch.float32) * 0.5"),
+    ("score - 0.5 * (2 ** 30 * q - k)", "score - 0.5 * (1073741824 * q - k).to(torch.float32)"),
+    ("score - slope[h] * q", "score - slope[h].to(torch.float32) * q.to(torch.float32)"),
+])  # fmt: skip
+def test_penalties_are_added(score: str, inductor: str) -> None:
+    """The value is the same to the last bit; a difference that wraps around keeps its place."""
+    program = maskdsl.compile(f"score s(slope: float[head]) = {score}")
+    slope = torch.rand(3)
+    bound = program.bind(slope=slope)
+    lowered = bound._lowering.at({"head": 3})
+    fast, plain = lowered.form(INDUCTOR), lowered.form(TORCH)
+    assert inductor in fast.source and "score - " in plain.source
+    at = [torch.from_numpy(i) for i in np.ix_(*(np.arange(n) for n in (2, 3, 70, 70)))]
+    (table,) = program.variant.tables
+    found, right = (form.make_score_mod({table: slope}, {})(torch.randn(2, 3, 70, 70, generator=torch.manual_seed(0)), *at)
+                    for form in (fast, plain))  # fmt: skip
+    assert torch.equal(found, right)
+
+
 def test_the_textbook_keeps_what_was_written() -> None:
     assert text_of("q // 1024 == k // 1024", TORCH) == "q // 1024 == k // 1024"
 
