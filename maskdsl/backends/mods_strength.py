@@ -14,7 +14,7 @@ its arguments are. A comparison whose two sides lie in ranges that decide it is 
 and h too; the tables' values lie in what facts say of them, else anywhere in int32.
 
 Comparisons are not fewer instructions than maxima of distances, but sure ones: ptxas drops abs(x) and -x from maxima
-of three (`ops_triton`).
+of three (`ops_triton`). Where such maxima stay, they are of what it cannot see through.
 
 Not here: comparisons that only a tile decides. Full tiles skip the mask, and empty ones all of it, by the lists.
 """
@@ -24,7 +24,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from maskdsl.ir.algebra import FALSE, TRUE
-from maskdsl.ir.nodes import Literal, Lookup, Node, Op, literal
+from maskdsl.ir.nodes import Literal, Lookup, Node, Op, Symbol, literal
 from maskdsl.ir.ops import make
 from maskdsl.ir.types import BOOL, FLOAT, INT
 from maskdsl.ir.walk import rewrite, topological
@@ -66,6 +66,8 @@ class Strength:
                 return _by_bits(node, x, y)
             case Op(name=name, args=(x, _)) if name in COMPARISONS and x.type is INT:
                 return self._decided(node) or self._apart(node) or (None if self.vectors else self._same_quotient(node))
+            case Op(name="min" | "max") if node.type is INT:
+                return _visible(node) if self.shifts else None
             case Op(name="sub", args=(x, Op(name="mul", args=factors))) if node.type is FLOAT and self.vectors:
                 return self._turned(node, x, factors)
             case Op(name="and" | "or" | "not" | "choose"):
@@ -82,7 +84,7 @@ class Strength:
         different = make("bit_xor", x[0], y[0], span=node.span)
         return make("lt" if node.name == "eq" else "ge", different, literal(x[1]), span=node.span, hint=node.hint)
 
-    def _turned(self, node: Node, x: Node, factors: tuple[Node, ...]) -> Node | None:
+    def _turned(self, node: Op, x: Node, factors: tuple[Node, ...]) -> Node | None:
         # Law: -float(a - b) is float(b - a), and x - y is x + -y, whatever is rounded on the way.
         for place, factor in enumerate(factors):
             match factor:
@@ -123,6 +125,31 @@ class Strength:
         bounds = {b.value for b in (found.lo, found.hi) if isinstance(b, Literal)}
         both = isinstance(found.lo, Literal) and isinstance(found.hi, Literal) and len(bounds) == 1
         return literal(bounds.pop()) if both else None
+
+
+def _visible(node: Op) -> Node | None:
+    """A minimum or maximum of three ints or more, with what is negated in it taken from a 0 that only the GPU knows."""
+    leaves = [leaf for a in node.args for leaf in (a.args if isinstance(a, Op) and a.name == node.name else (a,))]
+    sure = [_subtracted(leaf) for leaf in leaves]
+    if len(leaves) < 3 or all(x is y for x, y in zip(leaves, sure, strict=True)):
+        return None
+    first, *rest = sure
+    for leaf in rest:
+        first = make(node.name, first, leaf)
+    return first
+
+
+def _subtracted(node: Node) -> Node:
+    # Law: no position is 2**30 or more. Every loop of a kernel counts one of q and k itself, and the other is loaded.
+    zero = make("shift_right", make("bit_or", Symbol("q"), Symbol("k")), literal(30))
+    match node:
+        case Op(name="abs", args=(x,)):
+            return make("choose", make("lt", x, literal(0)), make("sub", zero, x), x)
+        case Op(name="neg", args=(x,)) | Op(name="sub", args=(Literal(value=0), x)):
+            return make("sub", zero, x)
+        case Op(name="mul", args=(Literal(value=-1), x) | (x, Literal(value=-1))):
+            return make("sub", zero, x)
+    return node
 
 
 def _quotient(node: Node) -> tuple[Node, int] | None:

@@ -226,17 +226,22 @@ TORCH = Dialect(
     torch_literal, lambda f: f.torch, torch_lookup, torch_constant, TORCH_SUPPORT, "torch",
     coordinate="{}.long().int()",
 )  # fmt: skip
-"""The textbook form: for eager calls, for the CPU, and wherever precision comes first.
+"""The textbook form: for eager calls, and for the CPU.
 
 torch traces coordinates as int32, so that `.int()` alone is nothing, but the CPU's kernels hold them in 64 bits.
 """
 
-INDUCTOR = Dialect(
-    torch_literal, lambda f: f.inductor or f.torch, torch_lookup, torch_constant, INDUCTOR_SUPPORT, "inductor",
-    terse=True, vectors=True, in_masks=lambda f: f.inductor if f.inductor and f.signatures[0][1] is INT else f.torch,
+INDUCTOR_PRECISE = Dialect(
+    torch_literal, lambda f: f.inductor if f.inductor and f.signatures[0][1] is INT else f.torch, torch_lookup,
+    torch_constant, INDUCTOR_SUPPORT, "inductor precise", terse=True, vectors=True,
 )  # fmt: skip
-"""What Inductor turns into Triton, in the GPU's fast forms; in masks those of ints alone, for the others are off by
-more than the bounds of tiles allow for, and what is nearly visible must not be visible.
+"""What Inductor turns into Triton: functions of floats as in the textbook, ints in the GPU's fast forms."""
+
+INDUCTOR = replace(
+    INDUCTOR_PRECISE, writer=lambda f: f.inductor or f.torch, name="inductor", in_masks=INDUCTOR_PRECISE.writer
+)
+"""The same with the GPU's fast forms of floats, but in masks: they are off by more than the bounds of tiles allow for, and
+what is nearly visible must not be visible.
 """
 
 
@@ -256,5 +261,5 @@ FLASH = replace(
 )
 """The same in the GPU's fast forms, but for masks."""
 
-DIALECTS = (TORCH, INDUCTOR, FLASH, FLASH_PRECISE)
+DIALECTS = (TORCH, INDUCTOR, INDUCTOR_PRECISE, FLASH, FLASH_PRECISE)
 """Every dialect of mods."""

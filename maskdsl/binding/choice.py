@@ -29,7 +29,7 @@ from maskdsl.backends.kernel_choice import (
     flash_is_here,
 )  # fmt: skip
 from maskdsl.backends.kernel_options import Candidate, options_of
-from maskdsl.backends.mods_text import FLASH, FLASH_PRECISE, INDUCTOR, TORCH, Dialect
+from maskdsl.backends.mods_text import FLASH, FLASH_PRECISE, INDUCTOR, INDUCTOR_PRECISE, TORCH, Dialect
 from maskdsl.binding.lowered import Lowered
 from maskdsl.binding.shapes import Lengths
 from maskdsl.ir.types import Table
@@ -119,9 +119,10 @@ def settle(
     if choice.kernel == "flash":
         dialect = FLASH_PRECISE if precise or not teach_cutedsl() else FLASH
         return Settled(request, choice, dialect, flash_block(machine, request.block), Plan(flash=True))
-    fast = choice.kernel == "triton" and not precise and request.dtype in ("bfloat16", "float16")
+    fast = not precise and request.dtype in ("bfloat16", "float16")
+    dialect = TORCH if choice.kernel == "cpu" else INDUCTOR if fast else INDUCTOR_PRECISE
     options = options_of(kernel_of(request), machine, request)
-    return Settled(request, choice, INDUCTOR if fast else TORCH, request.block, Plan(options=options), inside)
+    return Settled(request, choice, dialect, request.block, Plan(options=options), inside)
 
 
 def is_whole(request: Request) -> bool:

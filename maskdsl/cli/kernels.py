@@ -122,6 +122,7 @@ def text_lines(found: Explained) -> list[str]:
 
 FORMS = {
     "torch": "the textbook's",
+    "inductor precise": "the textbook's, with fast ones of ints",
     "inductor": "the GPU's fast ones; `precise=True` takes the textbook's",
     "flash": "CuteDSL's, with the GPU's fast ones; `precise=True` takes the textbook's",
     "flash precise": "CuteDSL's",

@@ -171,7 +171,7 @@ def test_precise_takes_the_textbook_forms_on_either_kernel(monkeypatch: pytest.M
         return choice.settle("auto", precise, machine, PREFILL).dialect.name
 
     assert [forms(H100, p) for p in (False, True)] == ["flash", "flash precise"]
-    assert [forms(A100, p) for p in (False, True)] == ["inductor", "torch"]
+    assert [forms(A100, p) for p in (False, True)] == ["inductor", "inductor precise"]
     # A torch whose writer of CuteDSL is not the one that is known gets no inline assembly.
     monkeypatch.setattr(choice, "teach_cutedsl", lambda: False)
     assert forms(H100, False) == "flash precise"

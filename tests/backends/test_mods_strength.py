@@ -8,7 +8,7 @@ import torch
 
 import maskdsl
 from maskdsl.backends import reference
-from maskdsl.backends.mods_text import FLASH, INDUCTOR, TORCH, Dialect
+from maskdsl.backends.mods_text import FLASH, INDUCTOR, INDUCTOR_PRECISE, TORCH, Dialect
 
 
 def text_of(mask: str, dialect: Dialect) -> str:
@@ -36,6 +36,19 @@ def test_forms(mask: str, inductor: str, flash: str) -> None:
 
     for dialect, expected in ((INDUCTOR, inductor), (FLASH, flash)):
         assert text_of(mask, dialect) == ast.unparse(ast.parse(expected)), dialect.name
+
+
+@pytest.mark.parametrize(("mask", "inductor"), [
+    ("max(q, -k, 3) // 5 == 1", "torch.clamp(torch.maximum(q, ((q | k) >> 30) - k), min=3)"),
+    ("min(0 - q, k * -1, q + k) // 5 == -1", "torch.minimum(((q | k) >> 30) - q, ((q | k) >> 30) - k)"),
+    ("max(abs(q - k), k - 9, q) // 5 == 1", "torch.where(t1 < 0, ((q | k) >> 30) - t1, t1)"),
+    ("max(abs(q - k), q) // 5 == 1", "torch.maximum(int_abs(q - k), q)"),
+])  # fmt: skip
+def test_nothing_is_negated_in_a_maximum_of_three(mask: str, inductor: str) -> None:
+    """ptxas would drop the sign; it does not in one of two."""
+    for dialect in (INDUCTOR, INDUCTOR_PRECISE):
+        assert inductor in maskdsl.compile(f"mask m = {mask}").bind()._lowering.at({}).form(dialect).source
+        same(f"mask m = {mask}", dialect)
 
 
 @pytest.mark.parametrize(("score", "inductor"), [

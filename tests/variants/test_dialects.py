@@ -19,7 +19,7 @@ from oracle import Array, Sizes
 import maskdsl
 from maskdsl.backends import reference
 from maskdsl.backends.mods import Emitted
-from maskdsl.backends.mods_text import FLASH, INDUCTOR, Dialect
+from maskdsl.backends.mods_text import FLASH, INDUCTOR, INDUCTOR_PRECISE, Dialect
 from maskdsl.binding.bound import Bound
 
 SIZES = Sizes(2, 4, 19, 19)
@@ -47,7 +47,8 @@ def form(bound: Bound, dialect: Dialect) -> tuple[Emitted, Any]:
 @pytest.mark.parametrize("name", ORACLES)
 def test_forms(name: str) -> None:
     bound, tables, known = bound_of(name)
-    verify_equal(bound, INDUCTOR, tables, known)
+    for dialect in (INDUCTOR, INDUCTOR_PRECISE):
+        verify_equal(bound, dialect, tables, known)
     if reasons := bound._lowering.at(bound.sizes).unwritable(FLASH):
         assert "has no form in CuteDSL" in reasons[0]
         return
