@@ -240,8 +240,8 @@ INDUCTOR_PRECISE = Dialect(
 INDUCTOR = replace(
     INDUCTOR_PRECISE, writer=lambda f: f.inductor or f.torch, name="inductor", in_masks=INDUCTOR_PRECISE.writer
 )
-"""The same with the GPU's fast forms of floats, but in masks: they are off by more than the bounds of tiles allow for, and
-what is nearly visible must not be visible.
+"""The same with the GPU's fast forms of floats, but in masks: they are off by more than the bounds of tiles allow for,
+and what is nearly visible must not be visible.
 """
 
 

@@ -241,7 +241,7 @@ class Bound:
         learned = tuple(t for t, x in self._bound.tensors.items() if x.requires_grad)
 
         def run() -> Tensor:
-            wish = Wish(backend, precise, block, self.layout, learned)
+            wish = Wish(backend, precise, block, self.layout, learned, guarded=self._kernel is not call)
             mods, blocks, settled = self.planned(lengths, (q, k, v), wish, machine_of(q.device))
             settled = self._choices.tuned(mods, (q, k, v), blocks, settled) if tune else settled
             return flex.attention(mods, (q, k, v), blocks, block=settled.block, plan=settled.plan)

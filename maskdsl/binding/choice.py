@@ -75,8 +75,10 @@ def machine_of(device: torch.device) -> Machine:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the caller of an attention asked for: `learned` are the float tables that require gradients. With
-    `any_length` the kernel is for calls of other lengths as well.
+    """What the caller of an attention asked for: `learned` are the float tables that require gradients.
+
+    With `any_length` the kernel is for calls of other lengths as well. With `guarded` lookups stay in bounds past the
+    lengths even where tiles are whole: kernels that were compiled before know calls by the text of their mods.
     """
 
     backend: str
@@ -85,6 +87,7 @@ class Wish:
     layout: str = "dense"
     learned: tuple[Table, ...] = ()
     any_length: bool = False
+    guarded: bool = False
 
 
 def request_of(qkv: QKV, wish: Wish, lowered: Lowered) -> Request:
@@ -106,16 +109,16 @@ def demands_of(lowered: Lowered) -> dict[str, Any]:
 
 def settle(
     wanted: str, precise: bool, machine: Machine, request: Request, span: Span | None = None,
-    visits: Visits = _many, any_length: bool = False,
+    visits: Visits = _many, guarded: bool = False,
 ) -> Settled:  # fmt: skip
     """How a call runs. Raises MaskError E0703 for a backend that is unknown or cannot do it.
 
     Mods are written in the GPU's fast forms for kernels in half precision, unless they shall be `precise`. `visits`
-    gives the field of that name where the options may depend on it. With `any_length` other lengths will be run too.
+    gives the field of that name where the options may depend on it; `guarded` is as in a Wish.
     """
     choice, inside = choose(wanted, machine, request, span), False
-    if choice.kernel == "triton" and kernel_of(request) == "main" and not any_length:
-        request, inside = replace(request, visits=visits()), is_whole(request)
+    if choice.kernel == "triton" and kernel_of(request) == "main":
+        request, inside = replace(request, visits=visits()), is_whole(request) and not guarded
     if choice.kernel == "flash":
         dialect = FLASH_PRECISE if precise or not teach_cutedsl() else FLASH
         return Settled(request, choice, dialect, flash_block(machine, request.block), Plan(flash=True))
@@ -167,9 +170,9 @@ class Choices:
             request = request_of(qkv, wish, lowered)
             if wish.backend == "auto":
                 request = replace(request, unwritable=request.unwritable + self.failed)
-            self.known[key] = settle(
-                wish.backend, wish.precise, machine, request, self.span, visits, wish.any_length
-            )
+            told = _many if wish.any_length else visits
+            guarded = wish.guarded or wish.any_length
+            self.known[key] = settle(wish.backend, wish.precise, machine, request, self.span, told, guarded)
         return self.known[key]
 
     def or_by_triton(self, backend: str, run: Callable[[], Tensor]) -> Tensor:

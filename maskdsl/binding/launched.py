@@ -149,7 +149,7 @@ class _Made:
         lengths = check_call(*qkv, lowering.variant.span)
         machine = Machine("cuda", target.capability, target.card, target.multiprocessors)
         with torch.set_grad_enabled(gradients):
-            wish = Wish("triton", False, BLOCK, any_length=variation.any_length)
+            wish = Wish("triton", False, BLOCK, any_length=variation.any_length, guarded=True)
             mods, blocks, settled = bound.planned(lengths, qkv, wish, machine)
             made = flex.cuda_call(mods, qkv, blocks, settled.block, settled.plan, gradients=gradients)
             signature, padded, mask = made

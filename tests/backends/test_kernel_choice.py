@@ -257,6 +257,22 @@ def test_lookups_are_guarded_unless_tiles_are_whole(
         assert ("keep[b, k]" not in mods.text) is (guards or any_length)
 
 
+@pytest.mark.parametrize("made_before", [False, True])
+def test_kernels_that_were_made_before_know_their_mods_by_the_text(
+    monkeypatch: pytest.MonkeyPatch, made_before: bool
+) -> None:
+    """An artifact's kernel was made with guards, which whole tiles do without."""
+    seen: list[str] = []
+    monkeypatch.setattr("maskdsl.binding.bound.machine_of", lambda device: H100)
+    monkeypatch.setattr(flex, "attention", lambda mods, *_, **__: seen.append(mods.text))
+    bound = maskdsl.compile("mask m(keep: bool[batch, position]) = keep[b, k]").bind(keep=torch.ones(1, 256).bool())
+    if made_before:
+        bound._kernel = lambda *_: pytest.fail("it is not run here")
+    q = torch.zeros(1, 1, 256, 64, dtype=torch.bfloat16)
+    bound.attention(q, q, q, backend="triton")
+    assert len(seen) == 1 and ("keep[b, k]" in seen[0]) is not made_before
+
+
 def test_a_kernel_for_any_length_is_for_many_tiles() -> None:
     q = torch.zeros(1, 1, 384, 128, dtype=torch.bfloat16)
     bound, lengths = maskdsl.compile("mask m = k <= q").bind(), check_call(q, q, q, NOWHERE)

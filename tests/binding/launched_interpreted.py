@@ -101,7 +101,7 @@ def call(bound: Bound, kernel: LaunchedKernel, qkv: tuple[torch.Tensor, ...]) ->
     """What `Bound.attention` does with tensors on a GPU."""
     q, k, v = qkv
     lengths = check_call(q, k, v, bound.variant.span)
-    mods, blocks, settled = bound.planned(lengths, (q, k, v), Wish("triton", False, (128, 128)), H100)
+    mods, blocks, settled = bound.planned(lengths, (q, k, v), Wish("triton", False, (128, 128), guarded=True), H100)
     signature, padded, mask = flex.cuda_call(mods, (q, k, v), blocks, settled.block, settled.plan)
     sink = mods.sink if signature.finish == "sink" else None
     verify_lists(bound.list_builder(mods, lengths, (q, k, v), mask.BLOCK_SIZE), mask)
