@@ -15,8 +15,11 @@ import pytest
 import torch
 
 import maskdsl
+from maskdsl.backends.mods_text import INDUCTOR_PRECISE
 from maskdsl.binding.arrangements import Arrangement
+from maskdsl.binding.shapes import check_call
 from maskdsl.source.diagnostic import MaskError
+from maskdsl.source.text import NOWHERE
 
 HEADS, CAPACITY, REQUESTS = 2, 48, 3
 
@@ -247,6 +250,21 @@ def test_mods_and_lists(layout: str, name: str) -> None:
         found = score_mod(torch.from_numpy(score), *grid(case)).numpy()
         np.testing.assert_allclose(found[wanted], scores[wanted], rtol=1e-5, atol=1e-5)
     check_lists(there.block_mask(case.batch, HEADS, case.q_len, case.kv_len, block_size=(8, 4)), wanted)
+    check_unguarded(there, case, score, wanted, scores)
+
+
+def check_unguarded(there: Any, case: Case, score: np.ndarray, wanted: np.ndarray, scores: np.ndarray) -> None:
+    """The form for kernels that look at no pair past the lengths: an index out of a table would raise."""
+    lengths = check_call(*(torch.zeros(case.batch, HEADS, n, 16) for n in (case.q_len, case.kv_len, case.kv_len)), NOWHERE)
+    _, formula = there._mods(lengths, torch.device("cpu"))
+    emitted = there._lowering.at(formula.sizes).form(INDUCTOR_PRECISE, inside=True)
+    given = {n: torch.tensor([formula.sizes[n]], dtype=torch.int32) for n in ("q_len", "kv_len")}
+    if emitted.has_mask:
+        mod = emitted.make_mask_mod(formula.tables, given)
+        np.testing.assert_array_equal(mod(*grid(case)).expand(score.shape).numpy(), wanted)
+    if emitted.has_score:
+        found = emitted.make_score_mod(formula.tables, given)(torch.from_numpy(score), *grid(case)).numpy()
+        np.testing.assert_allclose(found[wanted], scores[wanted], rtol=1e-5, atol=1e-5)
 
 
 def check_lists(mask: Any, seen: np.ndarray) -> None:
