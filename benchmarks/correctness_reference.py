@@ -44,6 +44,10 @@ class Problem:
         """Query heads for each key/value head."""
         return self.q.shape[1] // self.k.shape[1]
 
+    def tensors(self) -> dict[str, Tensor]:
+        """The tables on the device of the call."""
+        return {n: torch.as_tensor(x, device=self.q.device) for n, x in self.tables.items()}
+
     def grid(self) -> dict[str, Any]:
         """The arguments of the NumPy reference."""
         batch, heads, q_len, _ = self.q.shape
@@ -160,8 +164,7 @@ def yardstick(known: Dense, *, gradients: bool) -> tuple[dict[str, Tensor], str]
     problem = known.problem
     leaves = [x.detach().clone().requires_grad_(gradients) for x in (problem.q, problem.k, problem.v)]
     if known.additive is None or not problem.divides:
-        tables = {n: torch.as_tensor(x, device=problem.q.device) for n, x in problem.tables.items()}
-        out = attend(known, *_every_head(problem, *leaves), problem.sinks(), _eagerly(problem, tables))
+        out = attend(known, *_every_head(problem, *leaves), problem.sinks(), _eagerly(problem, problem.tensors()))
         return _with_gradients(out, leaves, problem.d_out, gradients), "dense"
     bias = _bias(known)
     if gradients and bias.requires_grad is False:
@@ -216,7 +219,7 @@ def _float_tables(problem: Problem) -> list[str]:
 def ours(problem: Problem, *, gradients: bool) -> dict[str, Tensor]:
     """The compiled kernel's output, and the gradients of q, k, v and of float tables (as `d NAME`)."""
     leaves = [x.detach().clone().requires_grad_(gradients) for x in (problem.q, problem.k, problem.v)]
-    tables = {n: torch.as_tensor(x, device=problem.q.device) for n, x in problem.tables.items()}
+    tables = problem.tensors()
     learned = [n for n, x in tables.items() if x.is_floating_point()] if gradients else []
     for name in learned:
         tables[name].requires_grad_()
@@ -232,8 +235,7 @@ def _through_tables(known: Dense, d_bias: Tensor) -> dict[str, Tensor]:
     problem = known.problem
     if problem.program.variant.score is None:
         return {}
-    names, device = _float_tables(problem), problem.q.device
-    tables = {n: torch.as_tensor(x, device=device) for n, x in problem.tables.items()}
+    names, tables = _float_tables(problem), problem.tensors()
     leaves = [tables[n].requires_grad_() for n in names]
     added = _eagerly(problem, tables)(torch.zeros_like(d_bias, dtype=torch.float32))
     inside = torch.where(known.visible, d_bias.float(), 0.0)

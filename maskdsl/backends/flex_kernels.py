@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import AuxRequest, BlockMask, flex_attention
 
 from maskdsl.backends.flex_blocks import MaskMod
+from maskdsl.backends.kernel_choice import WHOLE
 
 ScoreMod = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
@@ -90,7 +91,7 @@ def with_whole_tiles(signature: Signature, qkv: tuple[Tensor, Tensor, Tensor]) -
 
     torch sees it only of lengths that are numbers in the kernel: of free ones it would check every bound.
     """
-    whole = signature.dynamic and not any(x.shape[2] % 128 for x in qkv[:2])
+    whole = signature.dynamic and not any(x.shape[2] % WHOLE for x in qkv[:2])
     return signature._replace(options=(*signature.options, ("IS_DIVISIBLE", True))) if whole else signature
 
 

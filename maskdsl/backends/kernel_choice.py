@@ -16,6 +16,9 @@ from maskdsl.source.diagnostic import Diagnostic, MaskError
 from maskdsl.source.suggest import did_you_mean
 from maskdsl.source.text import Span
 
+WHOLE = 128
+"""What lengths are multiples of where they fill their tiles."""
+
 MANY_VISITS = (inf, inf)
 """The tiles that a row visits where lengths vary: kernels for any length count on many."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from maskdsl.backends.kernel_choice import Machine, Request
+from maskdsl.backends.kernel_choice import WHOLE, Machine, Request
 
 Options = tuple[tuple[str, int | bool | str], ...]
 
@@ -54,7 +54,7 @@ class Row:
             and request.layout in self.layouts
             and self.head_dims[0] <= request.head_dim <= self.head_dims[1]
             and (not self.crowded or 0 < machine.multiprocessors < request.rows)
-            and (not self.whole or not any(n % 128 for n in lengths))
+            and (not self.whole or not any(n % WHOLE for n in lengths))
             and (not self.busy or request.visits[0] >= MANY)
             and (not self.calm or request.visits[1] < FEW)
         )

@@ -20,13 +20,11 @@ from torch.nn.attention.flex_attention import BlockMask
 
 from maskdsl.backends.contract import QKV, Call, Contract, Mods, fitted, mismatch, refuse
 from maskdsl.backends.flex_kernels import Signature
+from maskdsl.backends.kernel_choice import WHOLE
 from maskdsl.backends.launch_plan import Driver, KernelPlan, call_function, launcher_of
 from maskdsl.backends.launched_lists import LaunchedLists, ListsPlan
 
 PLAN, CALL, SOURCE = "launches.json", "call.py", "kernels.py"
-
-WHOLE = 128
-"""What lengths are multiples of in a form that is for whole tiles."""
 
 ALIGNMENT = 16
 """Bytes at whose multiples the kernels expect their tensors."""

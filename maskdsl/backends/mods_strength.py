@@ -14,7 +14,7 @@ its arguments are. A comparison whose two sides lie in ranges that decide it is 
 and h too; the tables' values lie in what facts say of them, else anywhere in int32.
 
 Comparisons are not fewer instructions than maxima of distances, but sure ones: ptxas drops abs(x) and -x from maxima
-of three (`ops_triton`). Where such maxima stay, they are of what it cannot see through.
+of three (`ops_triton`). Where such maxima stay and ints have shifts, they are of what it cannot see through.
 
 Not here: comparisons that only a tile decides. Full tiles skip the mask, and empty ones all of it, by the lists.
 """
@@ -88,17 +88,18 @@ class Strength:
         # Law: -float(a - b) is float(b - a), and x - y is x + -y, whatever is rounded on the way.
         for place, factor in enumerate(factors):
             match factor:
-                case Op(name="to_float", args=(Op(name="sub", args=(a, b)) as difference,)) if a.type is INT:
-                    if static_limits(difference, self.limits)[0] > INT32[0]:
-                        turned = list(factors)
-                        turned[place] = make("to_float", make("sub", b, a))
-                        return make("add", x, make("mul", *turned), span=node.span, hint=node.hint)
+                case Op(name="to_float", args=(Op(name="sub", args=(a, b)) as difference,)) if (
+                    a.type is INT and static_limits(difference, self.limits)[0] > INT32[0]
+                ):
+                    opposite = make("to_float", make("sub", b, a))
+                    turned = [opposite if i == place else f for i, f in enumerate(factors)]
+                    return make("add", x, make("mul", *turned), span=node.span, hint=node.hint)
         return None
 
     def _apart(self, node: Op) -> Node | None:
         """A comparison of a maximum, a minimum or a distance by comparisons of what it is of; None for others."""
         name, (x, y) = node.name, node.args
-        return name in MIRRORED and (self._parts(name, x, y) or self._parts(MIRRORED[name], y, x)) or None
+        return (self._parts(name, x, y) or self._parts(MIRRORED[name], y, x)) if name in MIRRORED else None
 
     def _parts(self, name: str, x: Node, y: Node) -> Node | None:
         # Laws: max(a, b) <= y exactly if a <= y and b <= y, min(a, b) <= y if a <= y or b <= y, and abs(a) <= y if
@@ -145,9 +146,7 @@ def _subtracted(node: Node) -> Node:
     match node:
         case Op(name="abs", args=(x,)):
             return make("choose", make("lt", x, literal(0)), make("sub", zero, x), x)
-        case Op(name="neg", args=(x,)) | Op(name="sub", args=(Literal(value=0), x)):
-            return make("sub", zero, x)
-        case Op(name="mul", args=(Literal(value=-1), x) | (x, Literal(value=-1))):
+        case Op(name="neg", args=(x,)):  # what `0 - x` and `x * -1` are after the passes
             return make("sub", zero, x)
     return node
 

@@ -20,6 +20,7 @@ from maskdsl.backends.flash_math import teach_cutedsl
 from maskdsl.backends.flex_limits import decode_rows
 from maskdsl.backends.kernel_choice import (
     MANY_VISITS,
+    WHOLE,
     Choice,
     Machine,
     Plan,
@@ -27,7 +28,7 @@ from maskdsl.backends.kernel_choice import (
     choose,
     flash_block,
     flash_is_here,
-)  # fmt: skip
+)
 from maskdsl.backends.kernel_options import Candidate, options_of
 from maskdsl.backends.mods_text import FLASH, FLASH_PRECISE, INDUCTOR, INDUCTOR_PRECISE, TORCH, Dialect
 from maskdsl.binding.lowered import Lowered
@@ -37,9 +38,6 @@ from maskdsl.source.diagnostic import MaskError
 from maskdsl.source.text import Span
 
 QKV = tuple[Tensor, Tensor, Tensor]
-
-TILE = 128
-"""The longest side of a tile of Triton's main kernel."""
 
 Visits = Callable[[], tuple[float, float]]
 """Tells how many key tiles a row of queries visits on average, at least and at most."""
@@ -131,7 +129,7 @@ def settle(
 def is_whole(request: Request) -> bool:
     """Whether blocks and the tiles of Triton's main kernel divide the lengths."""
     lengths = (request.q_len, request.kv_len)
-    return not any(n % lcm(TILE, side) for n, side in zip(lengths, request.block, strict=True))
+    return not any(n % lcm(WHOLE, side) for n, side in zip(lengths, request.block, strict=True))
 
 
 def with_candidate(settled: Settled, candidate: Candidate) -> Settled:

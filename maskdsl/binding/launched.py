@@ -20,10 +20,10 @@ from maskdsl.backends.contract import QKV, Call, TableOf, contract_of
 from maskdsl.backends.cubins import toolkit
 from maskdsl.backends.flex_kernels import attend, lists_of
 from maskdsl.backends.flex_limits import decode_rows
-from maskdsl.backends.kernel_choice import Machine
+from maskdsl.backends.kernel_choice import WHOLE, Machine
 from maskdsl.backends.launch_build import Wanted, build_form, build_lists, build_training
 from maskdsl.backends.launch_plan import KernelPlan
-from maskdsl.backends.launched_calls import WHOLE, Plan
+from maskdsl.backends.launched_calls import Plan
 from maskdsl.backends.launched_lists import ListsPlan
 from maskdsl.backends.targets import TARGETS, Target, target_here
 from maskdsl.binding.artifact import CallShape

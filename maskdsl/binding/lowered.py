@@ -21,6 +21,7 @@ from maskdsl.tiles.limits import Ranges, ranges_of_facts
 FIXED = frozenset({"head", "kv_head"})
 """Sizes that are always numbers in the code: a kernel is made for a number of heads anyway."""
 
+
 @dataclass(frozen=True, slots=True)
 class Lowered:
     """A definition after the passes, and its code. `scale` is None for 1/sqrt(head_dim); `inside` makes the definition
@@ -82,7 +83,7 @@ class Lowering:
     lengths: frozenset[str] = frozenset()
     ranges: Ranges = field(default_factory=dict)
     known: dict[tuple[tuple[str, int], ...], Lowered] = field(default_factory=dict)
-    masks: dict[tuple[tuple[str, int], ...], Node] = field(default_factory=dict)
+    insides: dict[tuple[tuple[str, int], ...], Variant] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         flat = run_passes(self.variant, after="inline_moves")
@@ -99,34 +100,30 @@ class Lowering:
         """The code for these sizes, which must hold all that are needed. Raises MaskError E0403, E0406."""
         key = self._key(sizes)
         if key not in self.known:
-            self.known[key] = replace(_lower(self.variant, dict(key)), ranges=self.ranges)
+            self.known[key] = _lower(self.variant, dict(key), partial(self.inside_at, dict(key)), self.ranges)
         return self.known[key]
 
     def inside_at(self, sizes: Mapping[str, int]) -> Variant:
         """The definition after the passes for who never looks past the lengths: no lookup is guarded for that."""
-        return _inside(self.variant, dict(self._key(sizes)))
+        key = self._key(sizes)
+        if key not in self.insides:
+            self.insides[key] = run_passes(_with_all_facts(self.variant), Context(dict(key), padded=False))
+        return self.insides[key]
 
     def tile_mask_at(self, sizes: Mapping[str, int]) -> Node:
         """The mask as the tile analysis reads it, which never looks past the lengths; true without one."""
-        key = self._key(sizes)
-        if key not in self.masks:
-            after = _inside(self.variant, dict(key)).mask
-            self.masks[key] = literal(True) if after is None else after
-        return self.masks[key]
+        mask = self.inside_at(sizes).mask
+        return literal(True) if mask is None else mask
 
     def _key(self, sizes: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
         return tuple((axis, sizes[axis]) for axis in sorted(self.needed))
 
 
-def _lower(variant: Variant, sizes: Mapping[str, int]) -> Lowered:
+def _lower(variant: Variant, sizes: Mapping[str, int], inside: Callable[[], Variant], ranges: Ranges) -> Lowered:
     after = run_passes(_with_all_facts(variant), Context(sizes))
     scale = None if after.scale is None else float(_number(after.scale, sizes))
     normalize = after.normalize is None or bool(_number(after.normalize, sizes))
-    return Lowered(after, emit(after), scale, normalize, partial(_inside, variant, sizes))
-
-
-def _inside(variant: Variant, sizes: Mapping[str, int]) -> Variant:
-    return run_passes(_with_all_facts(variant), Context(sizes, padded=False))
+    return Lowered(after, emit(after), scale, normalize, inside, ranges)
 
 
 def _with_all_facts(variant: Variant) -> Variant:

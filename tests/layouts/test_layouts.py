@@ -23,6 +23,8 @@ from maskdsl.source.text import NOWHERE
 
 HEADS, CAPACITY, REQUESTS = 2, 48, 3
 
+Mod = Callable[..., torch.Tensor]
+
 Place = tuple[int, int, int, int, int, int] | None
 """Request, head, query, key and the two lengths of a physical pair; None where it stands for none."""
 
@@ -243,28 +245,31 @@ def test_mods_and_lists(layout: str, name: str) -> None:
     there = bound.arranged(case.layout)
     score = rng.standard_normal((case.batch, HEADS, case.q_len, case.kv_len)).astype(np.float32)
     wanted, scores = expected(case, formula, tables, score)
-    mask_mod, score_mod = there.mask_mod, there.score_mod
+    right = (case, score, wanted, scores)
+    check_mods(there.mask_mod, there.score_mod, *right)
+    check_mods(*unguarded(there, case), *right)
+    check_lists(there.block_mask(case.batch, HEADS, case.q_len, case.kv_len, block_size=(8, 4)), wanted)
+
+
+def check_mods(
+    mask_mod: Mod | None, score_mod: Mod | None, case: Case, score: np.ndarray, wanted: np.ndarray, scores: np.ndarray
+) -> None:
+    """What the mods say of every physical pair."""
     seen = np.ones(score.shape, bool) if mask_mod is None else mask_mod(*grid(case)).expand(score.shape).numpy()
     np.testing.assert_array_equal(seen, wanted)
     if score_mod is not None:
         found = score_mod(torch.from_numpy(score), *grid(case)).numpy()
         np.testing.assert_allclose(found[wanted], scores[wanted], rtol=1e-5, atol=1e-5)
-    check_lists(there.block_mask(case.batch, HEADS, case.q_len, case.kv_len, block_size=(8, 4)), wanted)
-    check_unguarded(there, case, score, wanted, scores)
 
 
-def check_unguarded(there: Any, case: Case, score: np.ndarray, wanted: np.ndarray, scores: np.ndarray) -> None:
-    """The form for kernels that look at no pair past the lengths: an index out of a table would raise."""
+def unguarded(there: Any, case: Case) -> tuple[Mod | None, Mod | None]:
+    """The mods for kernels that look at no pair past the lengths: an index out of a table raises."""
     lengths = check_call(*(torch.zeros(case.batch, HEADS, n, 16) for n in (case.q_len, case.kv_len, case.kv_len)), NOWHERE)
     _, formula = there._mods(lengths, torch.device("cpu"))
     emitted = there._lowering.at(formula.sizes).form(INDUCTOR_PRECISE, inside=True)
     given = {n: torch.tensor([formula.sizes[n]], dtype=torch.int32) for n in ("q_len", "kv_len")}
-    if emitted.has_mask:
-        mod = emitted.make_mask_mod(formula.tables, given)
-        np.testing.assert_array_equal(mod(*grid(case)).expand(score.shape).numpy(), wanted)
-    if emitted.has_score:
-        found = emitted.make_score_mod(formula.tables, given)(torch.from_numpy(score), *grid(case)).numpy()
-        np.testing.assert_allclose(found[wanted], scores[wanted], rtol=1e-5, atol=1e-5)
+    mask_mod = emitted.make_mask_mod(formula.tables, given) if emitted.has_mask else None
+    return mask_mod, emitted.make_score_mod(formula.tables, given) if emitted.has_score else None
 
 
 def check_lists(mask: Any, seen: np.ndarray) -> None:
